@@ -1,0 +1,87 @@
+"""What is said between green and purple: a reply, the turns of a trial, and the transcript that is stored."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+
+class Usage(BaseModel):
+    """What the agent's model consumed. None means unknown, which is not zero."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    calls: int | None = None
+    """Model calls, failed attempts included."""
+    cost_usd: float | None = None
+
+    def __add__(self, other: Usage) -> Usage:
+        """Sum field by field; unknown plus known stays known, so a partly metered trial shows what was metered."""
+
+        def add(a: float | None, b: float | None) -> float | None:
+            return b if a is None else a if b is None else a + b
+
+        return Usage.model_validate(
+            {name: add(getattr(self, name), getattr(other, name)) for name in Usage.model_fields}
+        )
+
+
+class Reply(BaseModel):
+    """One reply of the agent, assembled from message, task or stream by `contract.a2a.reply`."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    text: str
+    """Everything the agent answered, equal texts once; never empty."""
+    state: str = "completed"
+    """A2A task state in lower case with dashes: `completed` or `input-required`."""
+    context_id: str = ""
+    task_id: str = ""
+    tool_calls: tuple[JsonValue, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Oddities met on the way, such as a changed context id or replaced invalid UTF-8."""
+    usage: Usage | None = None
+    """As reported by the agent in the metadata key `assay/usage`; None when it reports nothing."""
+    latency_s: float = 0.0
+    size: int = 0
+    """Bytes of all text received."""
+
+
+class Turn(BaseModel):
+    """One question and what came back."""
+
+    model_config = ConfigDict(frozen=True)
+
+    question: str
+    reply: Reply | None = None
+    error: str | None = None
+
+
+class Transcript(BaseModel):
+    """All that was said in one trial, enough to score it again without the agent."""
+
+    model_config = ConfigDict(frozen=True)
+
+    turns: tuple[Turn, ...] = ()
+    notes: dict[str, JsonValue] = Field(default_factory=dict)
+    """What the benchmark wants to keep beside the words, such as the state of a simulation."""
+
+    @property
+    def answer(self) -> str:
+        """Text of the last reply, or the empty string when there is none."""
+        return next((turn.reply.text for turn in reversed(self.turns) if turn.reply is not None), "")
+
+
+class AgentSession(Protocol):
+    """What a benchmark sees of the agent: one conversation. The session keeps the transcript and the deadline itself."""
+
+    async def ask(self, text: str) -> Reply:
+        """Send one message and await its reply. Raises AgentFailure; what was said until then is kept."""
+        ...
+
+    def note(self, key: str, value: JsonValue) -> None:
+        """Keep something beside the words in the transcript."""
+        ...

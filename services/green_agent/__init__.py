@@ -1,0 +1,1 @@
+"""The evaluator: plans, asks, scores and reports."""

@@ -1,0 +1,1 @@
+"""What runs, what is kept, what it means."""
