@@ -184,7 +184,9 @@ def parse_request(text: str) -> AssessmentRequest:
     config = _config(raw.get("config"), faults)
     if config is not None and not faults:
         if config.purple_role is not None and config.purple_role not in participants:
-            faults.append(f"config.purple_role {config.purple_role!r} is no participant; roles: {', '.join(participants)}")
+            faults.append(
+                f"config.purple_role {config.purple_role!r} is no participant; roles: {', '.join(participants)}"
+            )
         elif config.purple_role is None and len(participants) > 1:
             faults.append(f"several participants ({', '.join(participants)}): name one in config.purple_role")
     if faults or config is None:
@@ -247,7 +249,7 @@ def _url_fault(url: object) -> str | None:
         return f"expected a URL, got {url!r}"
     try:
         parts = urlsplit(url)
-        port_is_fine = parts.port is None or 0 < parts.port
+        port_is_fine = parts.port is None or parts.port > 0
     except ValueError as error:
         return f"{url!r} is not a URL ({error})"
     if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_fine:

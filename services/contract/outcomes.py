@@ -97,7 +97,10 @@ INFRA_TEXTS: Final = (
         re.compile(r"context.?length|maximum context|context window|prompt is too long", re.IGNORECASE),
     ),
     ("overloaded", re.compile(r"\boverloaded\b|no capacity", re.IGNORECASE)),
-    ("http_5xx", re.compile(r"\b50[0-4]\b|\b529\b|bad gateway|service unavailable|internal server error", re.IGNORECASE)),
+    (
+        "http_5xx",
+        re.compile(r"\b50[0-4]\b|\b529\b|bad gateway|service unavailable|internal server error", re.IGNORECASE),
+    ),
     ("unreachable", re.compile(r"connection (?:refused|reset|error)|connect(?:ion)? failed", re.IGNORECASE)),
     ("timed_out", re.compile(r"\btimed? ?out\b|\btimeout\b", re.IGNORECASE)),
 )

@@ -146,6 +146,9 @@ class OverallScore(_Row):
     upper: float
     coverage: float
     grade: str | None
+    interval_low: float | None = None
+    interval_high: float | None = None
+    """95 % interval over tasks, resampled section by section; None when the spread is unknown."""
 
 
 class SectionScore(_Row):

@@ -1,0 +1,254 @@
+"""From rows to the result of an assessment: sections, bounds, coverage, overall. Pure.
+
+Green reports with it, the runner reports a resumed or merged run with it, so the same rows always give the same numbers.
+Rules: finance specification 10, interop specification 6.
+
+* task score = mean over its counted trials; benchmark, section = 100 x mean over tasks; overall = weighted section mean;
+* `agent_error` counts 0; unscored trials are outside the mean but in coverage and bounds (lower: all fail, upper: all succeed);
+* a trial of the plan without a row is unscored as well: what is missing is never forgotten.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+from pydantic import JsonValue
+
+from services.contract import estimators
+from services.contract.assessment import Plan, PlannedTrial
+from services.contract.outcomes import POLICY
+from services.contract.results import (
+    AGENTBUSTERS_SECTIONS,
+    AssessmentResult,
+    DatasetScore,
+    OverallScore,
+    Section,
+    SectionScore,
+    TaskResult,
+)
+from services.contract.seeds import derive
+
+GRADES = (
+    (97, "A+"), (93, "A"), (90, "A-"), (87, "B+"), (83, "B"), (80, "B-"), (77, "C+"), (73, "C"), (70, "C-"), (60, "D"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tally:
+    """Counts over a set of planned trials; scores 0..1."""
+
+    planned: int
+    counted: int
+    passed: int
+    score_sum: float
+    mean: float | None
+    """Mean over tasks of the task score; None when nothing was counted."""
+    lower: float
+    upper: float
+    task_scores: list[float] = field(default_factory=list)
+    one_trial_each: bool = True
+
+    @property
+    def coverage(self) -> float:
+        """Counted / planned; 1 for an empty plan, which owes nothing."""
+        return self.counted / self.planned if self.planned else 1.0
+
+    def interval(self, *, seed: int) -> estimators.Interval | None:
+        """95 % interval of the mean, 0..1."""
+        return estimators.score_interval(self.task_scores, one_trial_each=self.one_trial_each, seed=seed)
+
+
+def tally(trials: Iterable[PlannedTrial], rows: Mapping[str, TaskResult]) -> Tally:
+    """Count planned trials against the rows that exist, by trial key."""
+    by_task: dict[tuple[str, str], list[float | None]] = defaultdict(list)
+    passed = 0
+    for trial in trials:
+        row = rows.get(trial.key)
+        counts = row is not None and POLICY[row.outcome].counts
+        by_task[trial.benchmark, trial.task_id].append(row.score if row is not None and counts else None)
+        passed += row is not None and counts and row.passed
+    known = [[s for s in scores if s is not None] for scores in by_task.values()]
+    task_scores = [sum(scores) / len(scores) for scores in known if scores]
+    tasks = max(1, len(by_task))
+    low = sum(sum(s or 0.0 for s in scores) / len(scores) for scores in by_task.values()) / tasks
+    high = sum(sum(1.0 if s is None else s for s in scores) / len(scores) for scores in by_task.values()) / tasks
+    return Tally(
+        planned=sum(map(len, by_task.values())),
+        counted=sum(map(len, known)),
+        passed=passed,
+        score_sum=sum(map(sum, known)),
+        mean=sum(task_scores) / len(task_scores) if task_scores else None,
+        lower=low,
+        upper=high,
+        task_scores=task_scores,
+        one_trial_each=all(len(scores) == 1 for scores in by_task.values()),
+    )
+
+
+def aggregate(plan: Plan, rows: Sequence[TaskResult], *, metadata: Mapping[str, JsonValue]) -> AssessmentResult:
+    """The result of one assessment from its plan and whatever rows exist.
+
+    Raises ValueError when two rows claim one trial or a row is not in the plan: such a result would lie.
+    """
+    by_key = _index(plan, rows)
+    sections = [_section(plan, section, by_key) for section in _active_sections(plan)]
+    overall = _overall(plan, sections, by_key)
+    whole = tally(plan.trials, by_key)
+    outcomes = Counter(str(row.outcome) for row in rows)
+    outcomes["missing"] = whole.planned - len(rows)
+    complete = whole.counted == whole.planned
+    facts: dict[str, JsonValue] = {
+        "num_tasks": whole.planned,
+        "num_planned": whole.planned,
+        "num_successful": whole.passed,
+        "num_nonzero": sum(bool(row.score) for row in rows),
+        "outcomes": {name: count for name, count in sorted(outcomes.items()) if count},
+        "complete": complete,
+        "coverage": whole.coverage,
+        "plan_digest": plan.digest,
+        "seed": plan.seed,
+        "shard_index": plan.shard_index,
+        "num_shards": plan.num_shards,
+        "num_trials": plan.num_trials,
+        "effective_config": plan.effective_config,
+    }
+    found = {section.section: section for section in sections}
+    keys = [*AGENTBUSTERS_SECTIONS, *(section for section in found if section not in AGENTBUSTERS_SECTIONS)]
+    return AssessmentResult(
+        version=version("assay"),
+        overall_score=overall,
+        section_scores={key: found.get(key) for key in keys},
+        sections=[section.model_copy(update={"sub_scores": {}}) for section in sections],
+        dataset_scores=_datasets(plan, by_key),
+        evaluation_metadata=facts | dict(metadata),
+        config_summary=_summary(plan),
+        shortfalls=[shortfall.model_dump() for shortfall in plan.shortfalls],
+        results=[row.model_copy(update={"transcript": None}) for row in _in_plan_order(plan, by_key)],
+    )
+
+
+def grade(score: float) -> str:
+    """Letter grade of an overall score, 0..100."""
+    return next((letter for least, letter in GRADES if score >= least), "F")
+
+
+def _index(plan: Plan, rows: Sequence[TaskResult]) -> dict[str, TaskResult]:
+    planned = {trial.key for trial in plan.trials}
+    by_key: dict[str, TaskResult] = {}
+    for row in rows:
+        if row.key in by_key:
+            raise ValueError(f"two rows for trial {row.key!r}")
+        if row.key not in planned:
+            raise ValueError(f"row {row.key!r} is not in plan {plan.digest}")
+        by_key[row.key] = row
+    return by_key
+
+
+def _in_plan_order(plan: Plan, by_key: Mapping[str, TaskResult]) -> list[TaskResult]:
+    return [by_key[trial.key] for trial in plan.trials if trial.key in by_key]
+
+
+def _active_sections(plan: Plan) -> list[Section]:
+    planned = {trial.section for trial in plan.trials}
+    return [section for section in Section if section in planned]
+
+
+def _section(plan: Plan, section: Section, by_key: Mapping[str, TaskResult]) -> SectionScore:
+    trials = _trials_of(plan, section)
+    count = tally(trials, by_key)
+    weights = {name: plan.section_weights.get(name, 0.0) for name in _active_sections(plan)}
+    total = sum(weights.values())
+    weight = weights[section] / total if total else 1 / len(weights)
+    score = None if count.mean is None else 100 * count.mean
+    interval = count.interval(seed=derive(plan.seed, "interval", section))
+    benchmarks = [benchmark for benchmark in plan.benchmarks if benchmark.section is section and benchmark.tasks]
+    names = [name for benchmark in benchmarks for name in benchmark.sub_scores]
+    return SectionScore(
+        section=section,
+        score=score,
+        weight=weight,
+        weighted_contribution=weight * (score or 0.0),
+        datasets=sorted({trial.benchmark for trial in trials}),
+        task_count=len({(trial.benchmark, trial.task_id) for trial in trials}),
+        accuracy=count.passed / count.counted if count.counted else None,
+        score_sum=count.score_sum,
+        counted=count.counted,
+        planned=count.planned,
+        coverage=count.coverage,
+        lower=100 * count.lower,
+        upper=100 * count.upper,
+        interval_low=None if interval is None else 100 * interval.low,
+        interval_high=None if interval is None else 100 * interval.high,
+        sub_scores=_sub_scores(names, [by_key[trial.key] for trial in trials if trial.key in by_key]),
+    )
+
+
+def _sub_scores(names: Sequence[str], rows: Sequence[TaskResult]) -> dict[str, float | None]:
+    earned: dict[str, float] = defaultdict(float)
+    possible: dict[str, float] = defaultdict(float)
+    for row in rows:
+        for name, share in row.sub_scores.items():
+            earned[name] += share.earned
+            possible[name] += share.possible
+    return {name: 100 * earned[name] / possible[name] if possible.get(name) else None for name in names}
+
+
+def _overall(plan: Plan, sections: Sequence[SectionScore], by_key: Mapping[str, TaskResult]) -> OverallScore:
+    """Sections without a score keep their weight in the bounds and leave the mean."""
+    scored = [section for section in sections if section.score is not None]
+    weight = sum(section.weight for section in scored)
+    score = sum(s.weight * (s.score or 0.0) for s in scored) / weight if weight else None
+    planned, counted = sum(s.planned for s in sections), sum(s.counted for s in sections)
+    interval = _overall_interval(plan, scored, by_key)
+    return OverallScore(
+        score=score,
+        lower=sum(section.weight * section.lower for section in sections),
+        upper=sum(section.weight * section.upper for section in sections) if sections else 100.0,
+        coverage=counted / planned if planned else 1.0,
+        grade=None if score is None else grade(score),
+        interval_low=None if interval is None else 100 * interval.low,
+        interval_high=None if interval is None else 100 * interval.high,
+    )
+
+
+def _overall_interval(
+    plan: Plan, scored: Sequence[SectionScore], by_key: Mapping[str, TaskResult]
+) -> estimators.Interval | None:
+    groups = [(s.weight, tally(_trials_of(plan, s.section), by_key).task_scores) for s in scored if s.weight]
+    if all(len(set(values)) == 1 for _, values in groups):
+        return None
+    return estimators.bootstrap_weighted_mean(groups, seed=derive(plan.seed, "interval", "overall"))
+
+
+def _trials_of(plan: Plan, section: Section) -> list[PlannedTrial]:
+    return [trial for trial in plan.trials if trial.section is section]
+
+
+def _datasets(plan: Plan, by_key: Mapping[str, TaskResult]) -> dict[str, DatasetScore]:
+    scores: dict[str, DatasetScore] = {}
+    for benchmark in plan.benchmarks:
+        count = tally([trial for trial in plan.trials if trial.benchmark == benchmark.name], by_key)
+        if not count.planned:
+            continue
+        interval = count.interval(seed=derive(plan.seed, "interval", benchmark.name))
+        scores[benchmark.name] = DatasetScore(
+            section=benchmark.section,
+            score=None if count.mean is None else 100 * count.mean,
+            accuracy=count.passed / count.counted if count.counted else None,
+            counted=count.counted,
+            planned=count.planned,
+            lower=100 * count.lower,
+            upper=100 * count.upper,
+            interval_low=None if interval is None else 100 * interval.low,
+            interval_high=None if interval is None else 100 * interval.high,
+        )
+    return scores
+
+
+def _summary(plan: Plan) -> dict[str, JsonValue]:
+    by_dataset = Counter(trial.benchmark for trial in plan.trials)
+    by_stratum = Counter(f"{trial.benchmark}/{trial.stratum}" for trial in plan.trials)
+    return {"total": len(plan.trials), "by_dataset": dict(by_dataset), "by_task_type": dict(by_stratum)}

@@ -1,0 +1,117 @@
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.contract.aggregation import aggregate, grade
+from services.contract.outcomes import Outcome
+from services.contract.results import AssessmentResult, Section, SubScore
+from tests.support.rows import plan_of, planned, row
+
+SYNTHETIC = planned("synthetic", Section.ANALYTICAL_REASONING, tasks=20)
+OPTIONS = planned("options", Section.OPTIONS_TRADING, tasks=14)
+
+
+def fails_33_of_34(outcome: Outcome) -> AssessmentResult:
+    first, *others = [*OPTIONS, *SYNTHETIC]
+    rows = [row(first, score=1.0), *(row(trial, outcome) for trial in others)]
+    return aggregate(plan_of(*SYNTHETIC, *OPTIONS), rows, metadata={})
+
+
+def test_an_agent_that_fails_33_of_34_tasks_scores_almost_nothing() -> None:
+    result = fails_33_of_34(Outcome.AGENT_ERROR)
+
+    assert result.overall_score.score == pytest.approx(3.571429, rel=1e-6)
+    assert result.overall_score.coverage == 1.0
+    assert result.evaluation_metadata["complete"] is True
+
+
+def test_infrastructure_faults_leave_the_bounds_open_instead_of_vanishing() -> None:
+    result = fails_33_of_34(Outcome.INFRA_ERROR)
+
+    overall = result.overall_score
+    assert overall.score == pytest.approx(100.0)
+    assert overall.coverage == pytest.approx(1 / 34)
+    assert (overall.lower, overall.upper) == (pytest.approx(3.571429, rel=1e-6), 100.0)
+    assert result.evaluation_metadata["complete"] is False
+    reasoning = result.section_scores["analytical_reasoning"]
+    assert reasoning is not None
+    assert (reasoning.score, reasoning.lower, reasoning.upper) == (None, 0.0, 100.0)
+
+
+def test_trials_without_a_row_count_as_unscored() -> None:
+    result = aggregate(plan_of(*OPTIONS), [row(OPTIONS[0], score=1.0)], metadata={})
+
+    assert result.overall_score.coverage == pytest.approx(1 / 14)
+    assert result.overall_score.lower == pytest.approx(100 / 14)
+    assert result.evaluation_metadata["outcomes"] == {"missing": 13, "scored": 1}
+
+
+def test_two_rows_for_one_trial_are_refused() -> None:
+    twice = [row(OPTIONS[0], score=1.0)] * 2
+
+    with pytest.raises(ValueError, match=r"two rows for trial 'options\|options-0\|0'"):
+        aggregate(plan_of(*OPTIONS), twice, metadata={})
+
+
+def test_a_row_from_outside_the_plan_is_refused() -> None:
+    with pytest.raises(ValueError, match="is not in plan"):
+        aggregate(plan_of(*OPTIONS), [row(SYNTHETIC[0], score=1.0)], metadata={})
+
+
+def test_the_five_agentbusters_sections_are_always_there() -> None:
+    result = aggregate(plan_of(*OPTIONS), [], metadata={})
+
+    assert list(result.section_scores) == [
+        "knowledge_retrieval",
+        "analytical_reasoning",
+        "options_trading",
+        "crypto_trading",
+        "professional_tasks",
+    ]
+    assert result.section_scores["crypto_trading"] is None
+
+
+def test_a_section_sub_score_is_the_share_of_all_points_and_null_without_any() -> None:
+    plan = plan_of(*OPTIONS[:2], sub_scores={"options": ("pnl_accuracy", "risk_management")})
+    points = [SubScore(earned=1, possible=3), SubScore(earned=1, possible=1)]
+    rows = [
+        row(trial, score=1.0).model_copy(update={"sub_scores": {"pnl_accuracy": share}})
+        for trial, share in zip(OPTIONS, points, strict=False)
+    ]
+
+    section = aggregate(plan, rows, metadata={}).section_scores["options_trading"]
+
+    assert section is not None
+    assert section.sub_scores == {"pnl_accuracy": 50.0, "risk_management": None}
+
+
+def test_several_trials_of_a_task_count_as_one_task() -> None:
+    trials = planned("options", Section.OPTIONS_TRADING, tasks=2, trials=3)
+    scores = [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+    rows = [row(trial, score=score) for trial, score in zip(trials, scores, strict=True)]
+
+    result = aggregate(plan_of(*trials), rows, metadata={})
+
+    assert result.overall_score.score == pytest.approx(100 / 3)
+    assert result.section_scores["options_trading"].task_count == 2  # type: ignore[union-attr]  # the section is planned
+
+
+@given(st.lists(st.sampled_from(list(Outcome)), min_size=14, max_size=14), st.randoms(use_true_random=False))
+def test_the_result_does_not_depend_on_row_order_and_bounds_hold_the_score(
+    outcomes: list[Outcome], shuffle: random.Random
+) -> None:
+    plan = plan_of(*OPTIONS)
+    rows = [row(trial, outcome, score=0.5) for trial, outcome in zip(OPTIONS, outcomes, strict=True)]
+    result = aggregate(plan, rows, metadata={})
+    shuffle.shuffle(rows)
+
+    assert aggregate(plan, rows, metadata={}) == result
+    overall = result.overall_score
+    assert overall.lower <= overall.upper
+    assert overall.score is None or overall.lower - 1e-9 <= overall.score <= overall.upper + 1e-9
+
+
+def test_grades_follow_the_published_steps() -> None:
+    assert [grade(score) for score in (97, 96.9, 60, 59.9)] == ["A+", "A", "D", "F"]
