@@ -126,6 +126,8 @@ class Benchmark(ABC, Generic[C, T]):
     """Raised with every change that can move a number."""
     sub_score_names: ClassVar[tuple[str, ...]] = ()
     needs_sandbox: ClassVar[bool] = False
+    endless: ClassVar[bool] = False
+    """True for a generator: without a limit of its own it is asked for as many tasks as the plan could take."""
 
     def __init__(self, config: C, *, seed: int) -> None:
         self.config = config
@@ -135,7 +137,7 @@ class Benchmark(ABC, Generic[C, T]):
     def tasks(self) -> Sequence[T]:
         """All tasks of this entry in canonical order, validated. Raises DatasetError, never returns nothing."""
 
-    async def converse(self, task: T, trial: int, agent: AgentSession) -> None:
+    async def converse(self, task: T, trial: int, agent: AgentSession) -> None:  # noqa: ARG002 - for overrides
         """Talk to the agent; the session keeps the transcript. Default: one question, one answer."""
         await agent.ask(task.prompt)
 

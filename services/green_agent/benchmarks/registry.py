@@ -1,0 +1,27 @@
+"""Every benchmark, one line each. Classes are imported when a plan needs them, so that start-up stays quick."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Final
+
+from services.contract.assessment import nearest
+from services.green_agent.benchmarks.base import AnyBenchmark
+
+BENCHMARKS: Final = {
+    "humaneval": "services.green_agent.benchmarks.humaneval:HumanEval",
+    "options": "services.green_agent.benchmarks.options:Options",
+}
+
+
+class UnknownBenchmarkError(Exception):
+    """No benchmark has this name; the text gives the nearest."""
+
+
+def benchmark_class(name: str) -> type[AnyBenchmark]:
+    """The class registered as `name`. Raises UnknownBenchmarkError."""
+    if name not in BENCHMARKS:
+        raise UnknownBenchmarkError(f"unknown data set {name!r}{nearest(name, BENCHMARKS)}")
+    module, _, attribute = BENCHMARKS[name].partition(":")
+    found: type[AnyBenchmark] = getattr(import_module(module), attribute)
+    return found

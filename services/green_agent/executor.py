@@ -1,0 +1,226 @@
+"""Request in; plan, progress and artifacts out. Adapts an assessment to the A2A server of the contract.
+
+Order of events: accepted · one update per finished trial, its text the TaskResult · progress while nothing finishes · the
+artifact `evaluation_result` · one terminal state. Interop specification 2.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import structlog
+from pydantic import JsonValue
+
+from services.contract.a2a.client import AgentClient
+from services.contract.a2a.server import Emitter, Incoming
+from services.contract.aggregation import aggregate
+from services.contract.assessment import (
+    ARTIFACT_PLAN,
+    ARTIFACT_RESULT,
+    KIND_ACCEPTED,
+    KIND_PROGRESS,
+    KIND_TASK_RESULT,
+    META_KIND,
+    META_SEQ,
+    AssessmentRequest,
+    RequestError,
+    parse_request,
+)
+from services.contract.outcomes import AgentFailure
+from services.contract.results import TaskResult
+from services.green_agent import reporting
+from services.green_agent.assessment import Assessment, Limits
+from services.green_agent.benchmarks.base import DatasetError, ScoringTools
+from services.green_agent.preparation import PreparedPlan, prepare
+from services.green_agent.suite import SuiteError, bundled_suite, load_suite
+from services.green_agent.toolbox import Toolbox
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GreenSettings:
+    """What the command line of `green-agent serve` decides."""
+
+    suite_path: Path
+    limits: Limits = field(default_factory=Limits)
+    max_assessments: int = 4
+    """Assessments at once; one more is rejected as busy."""
+    progress_every_s: float = 30.0
+    printed: reporting.Printed = field(default_factory=reporting.Printed)
+
+
+class GreenExecutor:
+    """The evaluator as an agent: satisfies `contract.a2a.server.Agent`."""
+
+    def __init__(self, settings: GreenSettings, toolbox: Toolbox) -> None:
+        self._settings = settings
+        self._toolbox = toolbox
+        self._running: dict[str, _Run] = {}
+
+    async def handle(self, incoming: Incoming, out: Emitter) -> None:
+        """Answer one request. Whatever is wrong with it ends in `rejected` with every fault named."""
+        if len(self._running) >= self._settings.max_assessments:
+            await out.rejected(f"busy: {len(self._running)} assessments are running; try again later")
+            return
+        run = self._running[incoming.task_id] = _Run()
+        try:
+            await self._answer(parse_request(incoming.text), out, run)
+        except (RequestError, SuiteError, DatasetError) as error:
+            await out.rejected(str(error))
+        finally:
+            del self._running[incoming.task_id]
+            run.ended.set()
+
+    async def cancel(self, task_id: str) -> None:
+        """Stop an assessment; returns when its terminal state was sent."""
+        if (run := self._running.get(task_id)) is not None:
+            run.cancel()
+            await run.ended.wait()
+
+    async def aclose(self) -> None:
+        """Release what scorers used."""
+        await self._toolbox.aclose()
+
+    async def _answer(self, request: AssessmentRequest, out: Emitter, run: _Run) -> None:
+        prepared, tools = await self._prepare(request)
+        if request.config.plan_only:
+            await out.artifact(ARTIFACT_PLAN, [prepared.plan.model_dump_json()])
+            await out.completed(reporting.accepted(prepared.plan, to_run=0, ignored_keys=request.ignored_keys))
+            return
+        examination = _Examination(self._settings, request, prepared=prepared, tools=tools, out=out, run=run)
+        await examination.hold()
+
+    async def _prepare(self, request: AssessmentRequest) -> tuple[PreparedPlan, ScoringTools]:
+        named = request.config.eval_config
+        path = self._settings.suite_path if named is None else bundled_suite(named)
+        suite = await asyncio.to_thread(load_suite, path)
+        types = {entry.type for entry in suite.datasets}
+        tools, fault = await self._toolbox.open_for(types.intersection(request.config.datasets or types))
+        prepared = await asyncio.to_thread(prepare, request.config, suite, sandbox_fault=fault)
+        return prepared, tools
+
+
+class _Run:
+    """An assessment that can be cancelled from its first moment, also while it is still being planned."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self._cancelled = False
+        self._assessment: Assessment | None = None
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled
+
+    def attach(self, assessment: Assessment) -> None:
+        self._assessment = assessment
+        if self._cancelled:
+            assessment.cancel()
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        if self._assessment is not None:
+            self._assessment.cancel()
+
+
+class _Examination:
+    """One assessment from the accepted request to its terminal state."""
+
+    def __init__(
+        self,
+        settings: GreenSettings,
+        request: AssessmentRequest,
+        *,
+        prepared: PreparedPlan,
+        tools: ScoringTools,
+        out: Emitter,
+        run: _Run,
+    ) -> None:
+        self._settings = settings
+        self._request = request
+        self._prepared = prepared
+        self._tools = tools
+        self._out = out
+        self._run = run
+        skip = frozenset(request.config.completed or ())
+        self._skip = skip
+        self._plan = prepared.plan.model_copy(
+            update={"trials": tuple(trial for trial in prepared.plan.trials if trial.key not in skip)}
+        )
+        self._rows: list[TaskResult] = []
+        self._unsent: asyncio.Queue[TaskResult | None] = asyncio.Queue()
+
+    async def hold(self) -> None:
+        """Run the trials, stream the rows, send the artifact and the terminal state."""
+        config, limits = self._request.config, self._settings.limits
+        to_run = len(self._plan.trials)
+        text = reporting.accepted(self._prepared.plan, to_run=to_run, ignored_keys=self._request.ignored_keys)
+        await self._out.working(text, {META_KIND: KIND_ACCEPTED})
+        started = time.time()
+        concurrency = config.max_concurrency or limits.max_concurrency
+        async with aclosing(AgentClient(self._request.purple_url, concurrency=concurrency)) as agent:
+            assessment = Assessment(
+                self._prepared,
+                agent,
+                self._tools,
+                limits=replace(limits, max_concurrency=concurrency),
+                emit=self._unsent.put_nowait,
+            )
+            self._run.attach(assessment)
+            purple = await _card(agent)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._send_rows())
+                await assessment.run(skip=self._skip)
+                self._unsent.put_nowait(None)
+        await self._conclude(purple, started)
+
+    async def _send_rows(self) -> None:
+        with_transcripts = bool(self._request.config.stream_transcripts)
+        while True:
+            try:
+                row = await asyncio.wait_for(self._unsent.get(), self._settings.progress_every_s)
+            except TimeoutError:
+                text = reporting.progress(self._rows, planned=len(self._plan.trials))
+                await self._out.working(text, {META_KIND: KIND_PROGRESS})
+                continue
+            if row is None:
+                return
+            bare = reporting.without_transcripts(row)
+            self._rows.append(bare)
+            text = (row if with_transcripts else bare).model_dump_json()
+            await self._out.working(text, {META_KIND: KIND_TASK_RESULT, META_SEQ: str(len(self._rows))})
+
+    async def _conclude(self, purple: dict[str, JsonValue], started: float) -> None:
+        metadata: dict[str, JsonValue] = {
+            "purple_agent": purple,
+            "conduct_debate": self._prepared.debate,
+            "ignored_keys": list(self._request.ignored_keys),
+            "sandbox": None if self._tools.sandbox is None else self._tools.sandbox.info.model_dump(mode="json"),
+            "started_at": started,
+            "duration_s": time.time() - started,
+        }
+        result = aggregate(self._plan, self._rows, metadata=metadata)
+        printed = self._settings.printed.apply(result)
+        summary = reporting.summary(result)
+        await self._out.artifact(ARTIFACT_RESULT, [printed.model_dump_json(), summary])
+        if self._run.cancelled:
+            await self._out.canceled()
+        elif self._rows and self._plan.num_shards == 1 and reporting.nothing_counted(self._rows):
+            await self._out.failed(f"no trial could be scored\n{summary}")
+        else:
+            await self._out.completed(summary)
+
+
+async def _card(agent: AgentClient) -> dict[str, JsonValue]:
+    """Who is examined. A purple that cannot be reached is met again, and counted, in its trials."""
+    try:
+        card = await agent.card()
+    except AgentFailure as failure:
+        log.warning("purple_unreachable", kind=failure.kind, reason=failure.message)
+        return {"error": failure.message}
+    return {"name": card.name, "version": card.version, "dialect": card.dialect}
