@@ -115,7 +115,7 @@ class AssessmentConfig(BaseModel):
     """Suite file of green."""
     purple_role: Text = None
     """Which participant is examined when there are several."""
-    max_concurrency: Count = None
+    max_concurrency: Annotated[int | None, BeforeValidator(_integer), Field(ge=1, le=1000)] = None
     """Trials in flight at once; absent: green's `--max-concurrency`."""
     plan_only: Flag = None
     """Answer with the plan as artifact `plan` and run nothing."""
@@ -364,6 +364,7 @@ META_SEQ: Final = "assay/seq"
 META_OUTCOME: Final = "assay/outcome"
 META_FAULT: Final = "assay/fault"
 META_USAGE: Final = "assay/usage"
+META_MODEL: Final = "assay/model"
 KIND_TASK_RESULT: Final = "task_result"
 KIND_PROGRESS: Final = "progress"
 KIND_ACCEPTED: Final = "accepted"

@@ -29,6 +29,17 @@ class Usage(BaseModel):
         )
 
 
+class ModelFacts(BaseModel):
+    """Which model answered, as far as it says so itself."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    provider: str
+    model: str
+    fingerprint: str | None = None
+    """As the engine reports it; the reference engine says here that it is no language model. None: it says nothing."""
+
+
 class Reply(BaseModel):
     """One reply of the agent, assembled from message, task or stream by `contract.a2a.reply`."""
 
@@ -45,6 +56,8 @@ class Reply(BaseModel):
     """Oddities met on the way, such as a changed context id or replaced invalid UTF-8."""
     usage: Usage | None = None
     """As reported by the agent in the metadata key `assay/usage`; None when it reports nothing."""
+    model: ModelFacts | None = None
+    """As reported by the agent in the metadata key `assay/model`."""
     latency_s: float = 0.0
     size: int = 0
     """Bytes of all text received."""

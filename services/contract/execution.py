@@ -100,6 +100,8 @@ class LimitHit(StrEnum):
     WALL = "wall"
     MEMORY = "memory"
     OUTPUT = "output"
+    PROCESSES = "processes"
+    """Only where the kernel cannot hold the process limit itself."""
 
 
 class JobResult(_Wire):

@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from services.contract.conversation import Transcript, Usage
+from services.contract.conversation import ModelFacts, Transcript, Usage
 from services.contract.outcomes import POLICY, Outcome
 
 SCHEMA_VERSION: Final = "2.1"
@@ -111,6 +111,8 @@ class TaskResult(_Row):
     """Which rule, sandbox method or judge decided."""
     transcript_id: str = ""
     usage: Usage = Usage()
+    model: ModelFacts | None = None
+    """Which model answered last, as the agent reports it."""
     latency: Latency = Latency()
     attempts: tuple[Attempt, ...] = ()
     error: ErrorInfo | None = None

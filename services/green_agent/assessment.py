@@ -18,7 +18,7 @@ from typing import Final, Protocol, Required, TypedDict
 import structlog
 
 from services.contract.assessment import PlannedTrial
-from services.contract.conversation import Transcript, Usage
+from services.contract.conversation import ModelFacts, Transcript, Usage
 from services.contract.execution import SandboxError
 from services.contract.outcomes import POLICY, AgentFailure, Failure, Outcome
 from services.contract.results import Attempt, Digests, ErrorInfo, Latency, SubScore, TaskResult
@@ -42,7 +42,11 @@ class Examined(Protocol):
     """The part of `contract.a2a.client.AgentClient` that an assessment needs."""
 
     async def card(self) -> object:
-        """Fetch the card. Raises AgentFailure."""
+        """The agent's card. Raises AgentFailure."""
+        ...
+
+    async def alive(self) -> bool:
+        """True when the card answers now."""
         ...
 
     def conversation(self) -> Asks:
@@ -75,11 +79,13 @@ class _Trial:
     attempts: list[Attempt] = field(default_factory=list)
     transcript: Transcript = field(default_factory=Transcript)
     usage: Usage = field(default_factory=Usage)
+    model: ModelFacts | None = None
     agent_s: float = 0.0
     judge_s: float = 0.0
 
     def take(self, session: Session) -> None:
-        self.transcript, self.usage, self.agent_s = session.transcript, session.usage, session.agent_s
+        self.transcript, self.model = session.transcript, session.model
+        self.usage, self.agent_s = session.usage, session.agent_s
 
 
 class Assessment:
@@ -93,7 +99,7 @@ class Assessment:
         self._tools = tools
         self._limits = limits
         self._emit = emit
-        self._breaker = Breaker(agent.card, probe_every_s=limits.probe_every_s, give_up_after_s=limits.give_up_after_s)
+        self._breaker = Breaker(agent.alive, probe_every_s=limits.probe_every_s, give_up_after_s=limits.give_up_after_s)
         self._open: dict[str, _Trial] = {}
         self._done: set[str] = set()
         self._cancelled = asyncio.Event()
@@ -124,6 +130,7 @@ class Assessment:
                 self._finish(self._begun(trial), Failure(Outcome.CANCELLED, "operator", "the assessment was cancelled"))
 
     async def _stages(self, trials: Iterator[PlannedTrial]) -> None:
+        await self._meet_agent()
         finished: asyncio.Queue[_Trial | None] = asyncio.Queue(4 * self._limits.max_scoring)
         async with asyncio.TaskGroup() as scorers:
             for _ in range(self._limits.max_scoring):
@@ -133,6 +140,19 @@ class Assessment:
                     talkers.create_task(self._talk_stage(trials, finished))
             for _ in range(self._limits.max_scoring):
                 await finished.put(None)
+
+    async def _meet_agent(self) -> None:
+        """An agent that cannot be reached from the start costs seconds, not a pause: its trials end unscored."""
+        for wait_s in (*self._limits.backoff_s, None):
+            try:
+                await self._agent.card()
+            except Failure as failure:
+                if wait_s is None:
+                    self._breaker.end(failure)
+                    return
+                await asyncio.sleep(wait_s)
+            else:
+                return
 
     async def _talk_stage(self, trials: Iterator[PlannedTrial], finished: asyncio.Queue[_Trial | None]) -> None:
         for planned in trials:
@@ -171,7 +191,7 @@ class Assessment:
         try:
             await self._breaker.admit()
         except Failure as over:
-            return Failure(over.outcome, over.kind, over.message)
+            return over
         loop = asyncio.get_running_loop()
         trial.started = loop.time()
         reply_s, task = self._prepared.reply_timeout_s, trial.task
@@ -275,6 +295,7 @@ def _row(trial: _Trial, outcome: Score | Failure, prepared: PreparedPlan, *, tot
         trial=planned.trial,
         transcript_id="t-" + hashlib.sha256(f"{planned.key}\n{text}".encode()).hexdigest()[:16],
         usage=trial.usage,
+        model=trial.model,
         latency=Latency(total_s=total_s, agent_s=trial.agent_s, judge_s=trial.judge_s),
         attempts=tuple(trial.attempts),
         digests=Digests(dataset=facts.dataset_digest, scorer=facts.scorer, prompt=_digest(trial.task.prompt)),

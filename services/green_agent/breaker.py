@@ -17,17 +17,17 @@ log = structlog.get_logger()
 
 
 class Breaker:
-    """Admits trials while the agent can be reached. `probe` returns when the agent answers and raises Failure when not."""
+    """Admits trials while the agent can be reached. `alive` tells whether its card answers now."""
 
     def __init__(
         self,
-        probe: Callable[[], Awaitable[object]],
+        alive: Callable[[], Awaitable[bool]],
         *,
         in_a_row: int = 10,
         probe_every_s: float = 5.0,
         give_up_after_s: float = 120.0,
     ) -> None:
-        self._probe = probe
+        self._alive = alive
         self._in_a_row = in_a_row
         self._probe_every_s = probe_every_s
         self._give_up_after_s = give_up_after_s
@@ -55,23 +55,20 @@ class Breaker:
             return
         self._failures += 1
         if failure.kind in STOPS_ASSESSMENT:
-            self._over = Failure(
-                failure.outcome, failure.kind, f"not asked, since no trial can pass: {failure.message}"
-            )
+            self.end(failure)
+
+    def end(self, failure: Failure) -> None:
+        """Admit no further trial, since each would meet this failure."""
+        self._over = Failure(failure.outcome, failure.kind, f"not asked, since no trial can pass: {failure.message}")
 
     async def _wait_for_agent(self) -> None:
         log.warning("assessment_paused", infra_errors_in_a_row=self._failures)
         loop = asyncio.get_running_loop()
         until = loop.time() + self._give_up_after_s
-        while True:
-            try:
-                await self._probe()
-            except Failure as failure:
-                if loop.time() + self._probe_every_s > until:
-                    self._over = Failure(Outcome.INFRA_ERROR, "agent_lost", f"not asked: {failure.message}")
-                    return
-                await asyncio.sleep(self._probe_every_s)
-            else:
-                self._failures = 0
-                log.info("assessment_resumed")
+        while not await self._alive():
+            if loop.time() + self._probe_every_s > until:
+                self._over = Failure(Outcome.INFRA_ERROR, "agent_lost", "not asked: the agent's card answers no more")
                 return
+            await asyncio.sleep(self._probe_every_s)
+        self._failures = 0
+        log.info("assessment_resumed")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from services.contract.a2a.options import ServerOptions, server_options
+from services.contract.a2a.options import server_options
+from services.contract.a2a.settings import ServerSettings
 
 GREEN_PORT = 9009
 
@@ -18,7 +19,7 @@ def main() -> None:
 
 
 @main.command()
-@server_options(default_port=GREEN_PORT)
+@server_options(port=GREEN_PORT)
 @click.option("--eval-config", envvar="EVAL_CONFIG", default="offline", help="Suite: a YAML file, or a bundled name.")
 @click.option("--max-concurrency", type=click.IntRange(1, 1000), default=16, help="Trials in flight per assessment.")
 @click.option("--max-assessments", type=click.IntRange(1), default=4, help="Assessments at once.")
@@ -38,9 +39,9 @@ def main() -> None:
 @click.option("--predicted-max-chars", type=click.IntRange(0), default=200, help="Where answers are cut.")
 @click.option("-v", "--verbose", "--debug", is_flag=True, help="Log details.")
 def serve(
-    server: ServerOptions,
-    eval_config: str,
     *,
+    settings: ServerSettings,
+    eval_config: str,
     max_concurrency: int,
     max_assessments: int,
     max_scoring: int,
@@ -62,7 +63,7 @@ def serve(
     from services.green_agent.toolbox import SandboxSettings  # noqa: PLC0415
 
     configure("green", verbose=verbose)
-    settings = GreenSettings(
+    green = GreenSettings(
         suite_path=_checked_suite(eval_config),
         limits=Limits(max_concurrency=max_concurrency, max_scoring=max_scoring),
         max_assessments=max_assessments,
@@ -71,7 +72,7 @@ def serve(
     sandbox = SandboxSettings(
         backend=backend, workers=sandbox_workers, allow_unsafe=allow_unsafe_sandbox, url=sandbox_url
     )
-    sys.exit(run(settings, sandbox, server.settings()))
+    sys.exit(run(green, sandbox, settings))
 
 
 @main.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 
 from services.contract.a2a.server import AgentProfile, ServerSettings, Skill, serve
@@ -30,4 +31,6 @@ def profile() -> AgentProfile:
 
 def run(settings: GreenSettings, sandbox: SandboxSettings, server: ServerSettings) -> int:
     """Serve until stopped. Returns the exit code."""
-    return serve(GreenExecutor(settings, Toolbox(sandbox)), profile(), server)
+    executor = GreenExecutor(settings, Toolbox(sandbox))
+    # Told to stop, green cancels: what is finished is sent at once and what is missing can be resumed.
+    return serve(executor, profile(), replace(server, drain_s=0.0), closing=executor.aclose)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from services.contract.conversation import Reply, Transcript, Turn, Usage
+from services.contract.conversation import ModelFacts, Reply, Transcript, Turn, Usage
 from services.contract.outcomes import AgentFailure
 from services.contract.secrets import redact
 
@@ -35,6 +35,7 @@ class Session:
         self.agent_s = 0.0
         """Seconds spent waiting for the agent."""
         self.usage = Usage()
+        self.model: ModelFacts | None = None
 
     @property
     def transcript(self) -> Transcript:
@@ -60,4 +61,5 @@ class Session:
             self.agent_s += loop.time() - started
         self._turns.append(Turn(question=redact(text), reply=reply.model_copy(update={"text": redact(reply.text)})))
         self.usage += reply.usage or Usage()
+        self.model = reply.model or self.model
         return reply

@@ -87,7 +87,7 @@ async def test_after_ten_faults_in_a_row_the_assessment_waits_for_the_agent() ->
     agent = ScriptedAgent(echo)
 
     async def away_until_probed(text: str, before: int, deadline: float) -> Reply:
-        if agent.cards == 0:
+        if agent.probes == 0:
             raise infra("unreachable")
         return Reply(text=text)
 
@@ -95,7 +95,7 @@ async def test_after_ten_faults_in_a_row_the_assessment_waits_for_the_agent() ->
     limits = replace(FAST, max_concurrency=1, backoff_s=())
     rows = await run(prepared(tasks=12), agent, limits=limits)
 
-    assert agent.cards == 1
+    assert agent.probes == 1
     assert Counter(row.outcome for row in rows) == {Outcome.INFRA_ERROR: 10, Outcome.SCORED: 2}
 
 
@@ -103,11 +103,20 @@ async def test_a_lost_agent_leaves_the_rest_unscored_and_unasked() -> None:
     async def away(text: str, before: int, deadline: float) -> Reply:
         raise infra("unreachable")
 
-    agent = ScriptedAgent(away, card_failure=infra("unreachable"))
+    agent = ScriptedAgent(away, lost=True)
     rows = await run(prepared(tasks=50), agent, limits=replace(FAST, max_concurrency=1, backoff_s=()))
 
     assert Counter(row.error.kind for row in rows if row.error) == {"unreachable": 10, "agent_lost": 40}
     assert sum(agent.asked.values()) == 10
+
+
+async def test_an_agent_that_was_never_there_is_not_asked() -> None:
+    agent = ScriptedAgent(echo, card_failure=infra("unreachable"))
+
+    rows = await run(prepared(tasks=30), agent)
+
+    assert agent.asked == {}
+    assert Counter(row.error.kind for row in rows if row.error) == {"unreachable": 30}
 
 
 async def test_refused_credentials_stop_the_assessment_at_once() -> None:

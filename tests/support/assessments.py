@@ -50,7 +50,8 @@ class ScriptedAgent:
 
     answer: Answer
     card_failure: AgentFailure | None = None
-    cards: int = 0
+    lost: bool = False
+    probes: int = 0
 
     def __post_init__(self) -> None:
         self.asked: dict[str, int] = {}
@@ -58,10 +59,13 @@ class ScriptedAgent:
         self.most_in_flight = 0
 
     async def card(self) -> object:
-        self.cards += 1
         if self.card_failure is not None:
             raise self.card_failure
         return "card"
+
+    async def alive(self) -> bool:
+        self.probes += 1
+        return not self.lost
 
     def conversation(self) -> Asks:
         return _Conversation(self)

@@ -1,0 +1,1 @@
+"""Verdicts on code: reply to program, program to calls, values to verdict. Pure but for the sandbox."""

@@ -1,0 +1,54 @@
+"""From a reply to the program in it. Pure, and total: any text gives a program or None.
+
+Source: code-and-math specification 4. Nothing is repaired beyond its rules, so that all agents are read alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from services.green_agent.scoring.code import programs
+from services.green_agent.scoring.code.fences import Block, blocks, without_reasoning
+
+PYTHON_TAGS: Final = frozenset({"", "python", "python3", "py", "py3", "python2", "pycon", "ipython"})
+"""Languages of blocks that may hold Python. A block tagged otherwise counts when it defines the entry point."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Program:
+    """What was found in a reply, ready to run."""
+
+    source: str
+    shape: Literal["whole", "completion"]
+    """Whether the agent wrote the entry point itself or only its body."""
+    place: Literal["fence", "reply"]
+
+
+def extract_python(reply: str, *, prompt: str, entry_point: str) -> Program | None:
+    """The Python program in `reply`, or None when there is none.
+
+    `prompt` is the code the agent was given (signature and docstring; empty when it was given none): what a whole program
+    lacks of it is put before the program, and a body is put after it.
+    """
+    text = without_reasoning(reply)
+    fenced = blocks(text, is_whole=programs.parses)
+    code = _chosen(fenced, entry_point) if fenced else text
+    tree = programs.parse(code)
+    place: Literal["fence", "reply"] = "fence" if fenced else "reply"
+    if tree is not None and programs.defines(tree, entry_point):
+        source = programs.whole_program(tree, code, prompt=prompt, entry_point=entry_point)
+        return Program(source=source, shape="whole", place=place)
+    joined = programs.completed(prompt, code) if fenced else None
+    return Program(source=joined, shape="completion", place=place) if joined is not None else None
+
+
+def _chosen(fenced: list[Block], entry_point: str) -> str:
+    """The last block that defines the entry point, else the last that parses, else the last."""
+    newest_first = fenced[::-1]
+    for block in newest_first:
+        tree = programs.parse(block.text)
+        if tree is not None and programs.defines(tree, entry_point):
+            return block.text
+    likely = [block for block in newest_first if block.language in PYTHON_TAGS] or newest_first
+    return next((block.text for block in likely if programs.parses(block.text)), likely[0].text)

@@ -1,0 +1,114 @@
+"""The agent with a model: one conversation = strategy + model + tools.
+
+Importing this module loads the model client, so the server does it after its port is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from typing import Final
+
+from services.contract.endpoints import Endpoint
+from services.contract.model_client import ChatMessage, ModelClient, Sampling
+from services.contract.outcomes import AgentFailure
+from services.contract.sandbox_client import SandboxClient
+from services.purple_agent.answer import Answer, NoAnswer
+from services.purple_agent.models.session import Draw, ModelSession
+from services.purple_agent.settings import Settings
+from services.purple_agent.strategies.registry import STRATEGIES
+from services.purple_agent.tools.base import AnyTool
+from services.purple_agent.tools.python import execute_python
+from services.purple_agent.tools.registry import FORMULAS
+from services.purple_agent.tools.toolbox import Toolbox
+
+SYSTEM_PROMPT: Final = (
+    "You are a careful analyst and programmer. Answer the question you are given completely and in the format it asks "
+    "for. Use the tools for calculations they cover instead of estimating. Name the assumptions you need to make, and "
+    "say so when something cannot be known."
+)
+
+MAX_OPENINGS: Final = 65_536
+"""Distinct first messages whose repeats are told apart."""
+
+
+class ModelAgent:
+    """Opens conversations and owns what they share: the model client, the tools, the count of openings."""
+
+    def __init__(self, endpoint: Endpoint, settings: Settings, *, max_connections: int = 64) -> None:
+        self.endpoint = endpoint
+        self.settings = settings
+        self.client = ModelClient(endpoint, max_connections=max_connections)
+        self.strategy = STRATEGIES[settings.strategy](settings)
+        self._sandbox = None if settings.sandbox_url is None else SandboxClient(settings.sandbox_url)
+        self._repeats: OrderedDict[str, int] = OrderedDict()
+
+    @property
+    def tools(self) -> tuple[AnyTool, ...]:
+        """The tools a conversation is offered; what is not configured is not among them."""
+        return FORMULAS if self._sandbox is None else (*FORMULAS, execute_python(self._sandbox))
+
+    def draw(self, opening: str) -> Draw:
+        """What the seeds of a conversation that begins with the message `opening` derive from."""
+        digest = hashlib.sha256(opening.encode()).hexdigest()
+        repeat = self._repeats.pop(digest, 0)
+        self._repeats[digest] = repeat + 1
+        if len(self._repeats) > MAX_OPENINGS:
+            self._repeats.popitem(last=False)
+        return Draw(run_seed=self.settings.seed, opening=digest, repeat=repeat)
+
+    async def aclose(self) -> None:
+        """Close the connections to model and sandbox."""
+        await self.client.aclose()
+        if self._sandbox is not None:
+            await self._sandbox.aclose()
+
+
+class Conversation:
+    """One conversation. See `Responder`."""
+
+    def __init__(self, agent: ModelAgent) -> None:
+        self._agent = agent
+        self._toolbox = Toolbox(agent.tools)
+        self._history: tuple[ChatMessage, ...] = (ChatMessage(role="system", content=SYSTEM_PROMPT),)
+        self._draw: Draw | None = None
+        self._calls = 0
+
+    async def answer(self, text: str) -> Answer | NoAnswer:
+        """Answer one message. The memory grows by it only when there is an answer."""
+        session = self._session(text)
+        asked = (*self._history, ChatMessage(role="user", content=text))
+        logged = len(self._toolbox.records)
+        try:
+            solved = await self._agent.strategy.solve(asked, session, self._toolbox)
+        except AgentFailure as failure:
+            return NoAnswer(
+                outcome=failure.outcome,
+                kind=failure.kind,
+                message=failure.message,
+                usage=session.usage,
+                model=session.facts,
+            )
+        finally:
+            self._calls = session.calls
+        self._history = (*asked, *solved.messages)
+        return Answer(
+            text=solved.text,
+            usage=session.usage,
+            model=session.facts,
+            tool_calls=tuple(record.as_json() for record in self._toolbox.records[logged:]),
+        )
+
+    def _session(self, text: str) -> ModelSession:
+        agent, settings = self._agent, self._agent.settings
+        if self._draw is None:
+            self._draw = agent.draw(text)
+        return ModelSession(
+            agent.client,
+            agent.endpoint,
+            sampling=Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens),
+            draw=self._draw,
+            first_call=self._calls,
+            deadline=asyncio.get_running_loop().time() + settings.reply_timeout_s,
+        )

@@ -1,0 +1,43 @@
+"""What a conversation gives back for one message, whoever thinks of it: a model or a baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import JsonValue
+
+from services.contract.conversation import ModelFacts, Usage
+from services.contract.outcomes import Outcome
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """One answer. `text` is never blank."""
+
+    text: str
+    usage: Usage | None = None
+    """Sum over all model calls; None for a baseline."""
+    model: ModelFacts | None = None
+    tool_calls: tuple[JsonValue, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoAnswer:
+    """Why there is no answer. It is reported as a failure and can never be read as an answer."""
+
+    outcome: Outcome
+    """`infra_error` when the fault lies below the agent, else `agent_error`."""
+    kind: str
+    message: str
+    usage: Usage | None = None
+    """What was spent until then."""
+    model: ModelFacts | None = None
+
+
+class Responder(Protocol):
+    """One conversation. Messages come one at a time and in order; what was said before is the responder's to remember."""
+
+    async def answer(self, text: str) -> Answer | NoAnswer:
+        """Answer one message. Cancelling the call ends the model request and leaves the memory as it was."""
+        ...

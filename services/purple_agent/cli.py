@@ -1,0 +1,139 @@
+"""The command `purple-agent`, also `assay purple`: serves the agent under test, or a baseline in its place."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from services.contract.a2a.options import server_options
+
+if TYPE_CHECKING:
+    from services.contract.a2a.settings import ServerSettings
+    from services.contract.endpoints import Endpoint
+    from services.purple_agent.server import Purple
+    from services.purple_agent.settings import Settings
+
+
+@click.group()
+def main() -> None:
+    """The agent under test: a model with tools, or a baseline without one, behind A2A."""
+
+
+@main.command()
+@server_options(port=9010)
+@click.option("--baseline", metavar="NAME[:ARG]", help="Answer without a model; see `purple-agent baselines`.")
+@click.option("--model", envvar="LLM_MODEL", show_envvar=True, help="Name of the model at the endpoint.")
+@click.option(
+    "--strategy",
+    default="direct",
+    show_default=True,
+    help="direct, also called baseline: one answer per message, with tools.",
+)
+@click.option("--temperature", type=float, envvar="PURPLE_LLM_TEMPERATURE", show_envvar=True, help="[default: 0.0]")
+@click.option("--max-tokens", type=int, envvar="PURPLE_MAX_TOKENS", show_envvar=True, help="[default: 4096]")
+@click.option(
+    "--max-tool-calls",
+    type=int,
+    envvar="PURPLE_MAX_TOOL_CALLS",
+    show_envvar=True,
+    help="For one message; 0 offers no tools.  [default: 25]",
+)
+@click.option(
+    "--seed", type=int, envvar="PURPLE_SEED", show_envvar=True, help="Base of the sampling seeds.  [default: 0]"
+)
+@click.option(
+    "--reply-timeout",
+    "reply_timeout_s",
+    type=float,
+    metavar="SECONDS",
+    help="A net below the evaluator's own deadline.  [default: 21600]",
+)
+@click.option(
+    "--sandbox-url",
+    envvar="PURPLE_SANDBOX_URL",
+    show_envvar=True,
+    help="Sandbox service; without it no execute_python.",
+)
+@click.option("--emit-tool-calls", is_flag=True, help="Also send the artifact `tool_calls`.")
+@click.option(
+    "--max-concurrency", type=click.IntRange(1, 4096), default=64, show_default=True, help="Messages at once."
+)
+@click.option("--verbose", "-v", is_flag=True, help="Log each tool call.")
+def serve(*, settings: ServerSettings, baseline: str | None, max_concurrency: int, verbose: bool, **flags: Any) -> None:
+    """Serve the agent until SIGTERM.
+
+    The model endpoint comes from OPENAI_BASE_URL or OPENAI_API_BASE with OPENAI_API_KEY, or from ANTHROPIC_API_KEY;
+    LLM_PROVIDER chooses between them. `inference up reference` gives an endpoint without a model.
+    """
+    from services.contract.telemetry import configure  # noqa: PLC0415 - keeps `--help` fast
+
+    configure("purple-agent", verbose=verbose)
+    if baseline is not None:
+        _refuse_model_flags([*flags])
+        sys.exit(_with_baseline(baseline, settings, max_concurrency).serve())
+    emit_tool_calls = flags.pop("emit_tool_calls")
+    endpoint = _endpoint(flags.pop("model"))
+    agent_settings = _settings(flags)
+    from services.purple_agent.server import with_model  # noqa: PLC0415 - likewise
+
+    purple = with_model(
+        endpoint, agent_settings, server=settings, max_concurrency=max_concurrency, emit_tool_calls=emit_tool_calls
+    )
+    sys.exit(purple.serve())
+
+
+@main.command()
+def baselines() -> None:
+    """List the agents without a model and the exploit each stands for."""
+    from services.purple_agent.baselines.registry import BASELINES  # noqa: PLC0415 - keeps `--help` fast
+
+    for name, entry in BASELINES.items():
+        click.echo(f"{name:18} {entry.exploit}")
+
+
+def _refuse_model_flags(names: list[str]) -> None:
+    """A flag without an effect is a mistake; a variable may be set for other agents."""
+    context = click.get_current_context()
+    given = [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if given:
+        flags = ", ".join(f"--{name.removesuffix('_s').replace('_', '-')}" for name in given)
+        raise click.UsageError(f"--baseline answers without a model, so {flags} would have no effect")
+
+
+def _with_baseline(spec: str, settings: ServerSettings, max_concurrency: int) -> Purple:
+    from services.purple_agent.baselines.registry import BaselineError, baseline  # noqa: PLC0415 - keeps `--help` fast
+
+    try:
+        chosen = baseline(spec)
+    except BaselineError as error:
+        raise click.UsageError(str(error)) from None
+    from services.purple_agent.server import with_baseline  # noqa: PLC0415 - likewise
+
+    return with_baseline(chosen, server=settings, max_concurrency=max_concurrency)
+
+
+def _endpoint(model: str | None) -> Endpoint:
+    from services.contract.endpoints import EndpointError, endpoint_from_environment  # noqa: PLC0415 - likewise
+
+    named = {} if model is None else {"LLM_MODEL": model}
+    try:
+        return endpoint_from_environment({**os.environ, **named}, role="agent")
+    except EndpointError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _settings(flags: dict[str, Any]) -> Settings:
+    """Flags that were given; the model keeps the defaults of the others."""
+    from pydantic import ValidationError  # noqa: PLC0415 - likewise
+
+    from services.purple_agent.settings import Settings  # noqa: PLC0415 - likewise
+
+    try:
+        return Settings.model_validate({name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        faults = (f"{fault['loc'][0]}: {fault['msg']}, got {fault['input']!r}" for fault in error.errors())
+        raise click.UsageError("; ".join(faults)) from None

@@ -1,0 +1,76 @@
+"""One message in, one answer or one failure out. A failure is never sent as an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from services.contract.a2a.contexts import ContextStore
+from services.contract.a2a.server import Emitter, Incoming
+from services.contract.assessment import META_FAULT, META_MODEL, META_OUTCOME, META_USAGE
+from services.contract.outcomes import Outcome
+from services.contract.secrets import redact
+from services.purple_agent.answer import Answer, NoAnswer, Responder
+
+log = structlog.get_logger()
+
+ARTIFACT_REPLY: Final = "reply"
+ARTIFACT_TOOL_CALLS: Final = "tool_calls"
+
+
+class Executor:
+    """Answers messages, those of one context one at a time and in order. Implements `contract.a2a.server.Agent`."""
+
+    def __init__(
+        self, begin: Callable[[], Awaitable[Responder]], *, max_concurrency: int, emit_tool_calls: bool = False
+    ) -> None:
+        self._begin = begin
+        self._contexts: ContextStore[Responder] = ContextStore()
+        self._slots = asyncio.Semaphore(max_concurrency)
+        self._emit_tool_calls = emit_tool_calls
+
+    async def handle(self, incoming: Incoming, out: Emitter) -> None:
+        """Answer one message; cancelled, it closes the model request."""
+        if not incoming.text.strip():
+            await out.rejected("the message has no text")
+            return
+        async with self._contexts.turn(incoming) as context, self._slots:
+            if context.state is None:
+                context.state = await self._begin()
+            given = await context.state.answer(incoming.text)
+        if isinstance(given, Answer):
+            await self._send(given, out)
+        else:
+            await self._fail(given, out)
+
+    async def cancel(self, task_id: str) -> None:
+        """Nothing to prepare: the server cancels the handler, and with it the model request."""
+
+    async def _send(self, answer: Answer, out: Emitter) -> None:
+        await out.artifact(ARTIFACT_REPLY, [answer.text])
+        if self._emit_tool_calls and answer.tool_calls:
+            # Opt-in, because other evaluators join all artifacts into the answer.
+            await out.artifact(ARTIFACT_TOOL_CALLS, [json.dumps(answer.tool_calls, ensure_ascii=False)])
+        await out.completed(metadata=_facts(answer))
+        log.info("message_answered", characters=len(answer.text), tool_calls=len(answer.tool_calls))
+
+    async def _fail(self, failure: NoAnswer, out: Emitter) -> None:
+        message = redact(failure.message)
+        whose = "infra" if failure.outcome is Outcome.INFRA_ERROR else "agent"
+        text = json.dumps({"error": {"kind": whose, "code": failure.kind, "message": message}}, ensure_ascii=False)
+        await out.failed(text, {META_OUTCOME: failure.outcome, META_FAULT: failure.kind, **_facts(failure)})
+        log.warning("message_failed", outcome=failure.outcome, kind=failure.kind, reason=message)
+
+
+def _facts(given: Answer | NoAnswer) -> dict[str, str]:
+    """Usage and model as metadata; a baseline has neither."""
+    facts: dict[str, str] = {}
+    if given.usage is not None:
+        facts[META_USAGE] = given.usage.model_dump_json()
+    if given.model is not None:
+        facts[META_MODEL] = given.model.model_dump_json()
+    return facts

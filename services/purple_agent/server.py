@@ -1,0 +1,128 @@
+"""Assembles the purple agent: who answers, what the card says, and the server around both."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from services.contract.a2a.server import AgentProfile, App, ServerSettings, Skill, build_app, serve
+from services.contract.endpoints import Endpoint
+from services.purple_agent.answer import Responder
+from services.purple_agent.baselines.registry import Baseline
+from services.purple_agent.executor import Executor
+from services.purple_agent.settings import Settings
+
+if TYPE_CHECKING:
+    from services.purple_agent.agent import ModelAgent
+
+HEARTBEAT_S: Final = 10.0
+"""Between two signs of life while the model works, so that idle proxies stay open."""
+WAITING: Final = 256
+"""Messages that may wait beyond those in work; one more gets HTTP 503."""
+
+_SKILLS: Final = (
+    Skill(
+        id="analysis",
+        name="Finance and general analysis",
+        description="Answers questions about finance, options, mathematics and code, with calculation tools.",
+        tags=("finance", "options", "mathematics", "code"),
+    ),
+)
+
+
+class DeferredAgent:
+    """The agent with a model, loaded at the first message: the port should not wait for the model SDKs to import."""
+
+    def __init__(self, endpoint: Endpoint, settings: Settings, *, max_connections: int) -> None:
+        self._endpoint = endpoint
+        self._settings = settings
+        self._max_connections = max_connections
+        self._loading = asyncio.Lock()
+        self._agent: ModelAgent | None = None
+
+    async def conversation(self) -> Responder:
+        """A conversation that remembers nothing yet."""
+        async with self._loading:
+            if self._agent is None:
+                self._agent = await asyncio.to_thread(self._load)
+        from services.purple_agent.agent import Conversation  # noqa: PLC0415 - loaded by now
+
+        return Conversation(self._agent)
+
+    async def aclose(self) -> None:
+        """Close what was opened."""
+        if self._agent is not None:
+            await self._agent.aclose()
+
+    def _load(self) -> ModelAgent:
+        from services.purple_agent.agent import ModelAgent  # noqa: PLC0415 - the point of this class
+
+        return ModelAgent(self._endpoint, self._settings, max_connections=self._max_connections)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Purple:
+    """An agent with all that its server needs."""
+
+    agent: Executor
+    profile: AgentProfile
+    settings: ServerSettings
+    closing: Callable[[], Awaitable[None]] | None = None
+
+    def serve(self) -> int:
+        """Serve until stopped. Returns the exit code."""
+        return serve(self.agent, self.profile, self.settings, closing=self.closing)
+
+    def app(self, *, port: int) -> App:
+        """The ASGI app alone, for a server that listens on `port`."""
+        return build_app(self.agent, self.profile, replace(self.settings, port=port), closing=self.closing)
+
+
+def with_model(
+    endpoint: Endpoint,
+    settings: Settings,
+    *,
+    server: ServerSettings,
+    max_concurrency: int = 64,
+    emit_tool_calls: bool = False,
+) -> Purple:
+    """The agent on a model. Messages beyond `max_concurrency` wait."""
+    deferred = DeferredAgent(endpoint, settings, max_connections=max_concurrency)
+    profile = AgentProfile(
+        name="Assay purple agent",
+        description=f"An agent with tools on the model {endpoint.model} ({endpoint.provider}).",
+        version=importlib.metadata.version("assay"),
+        skills=_SKILLS,
+    )
+    return Purple(
+        agent=Executor(deferred.conversation, max_concurrency=max_concurrency, emit_tool_calls=emit_tool_calls),
+        profile=profile,
+        settings=_own(server, max_concurrency),
+        closing=deferred.aclose,
+    )
+
+
+def with_baseline(baseline: Baseline, *, server: ServerSettings, max_concurrency: int = 64) -> Purple:
+    """A baseline in the agent's place."""
+
+    async def same() -> Responder:
+        return baseline
+
+    profile = AgentProfile(
+        name=f"Assay baseline {baseline.name}",
+        description=f"An agent without a model, for testing evaluators: {baseline.exploit}.",
+        version=importlib.metadata.version("assay"),
+        skills=_SKILLS,
+    )
+    return Purple(
+        agent=Executor(same, max_concurrency=max_concurrency),
+        profile=profile,
+        settings=_own(server, max_concurrency),
+    )
+
+
+def _own(server: ServerSettings, max_concurrency: int) -> ServerSettings:
+    return replace(server, heartbeat_s=HEARTBEAT_S, max_in_flight=max_concurrency + WAITING)

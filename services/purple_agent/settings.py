@@ -1,0 +1,30 @@
+"""How the agent answers. Each value comes from a flag, else from the environment, else from here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+StrategyName = Literal["direct", "baseline"]
+"""Rows of `strategies/registry.py`; here because naming one must not load the model client."""
+
+
+class Settings(BaseModel):
+    """Settings of the agent with a model; a baseline needs none of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    strategy: StrategyName = "direct"
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    """Dropped and recorded by the model client for models that refuse it."""
+    max_tokens: int = Field(default=4096, ge=1)
+    """Tokens of one completion, reasoning included."""
+    max_tool_calls: int = Field(default=25, ge=0)
+    """For one message; 0 offers no tools."""
+    reply_timeout_s: float = Field(default=21_600.0, gt=0)
+    """A net below the evaluator's own deadline, which ends a reply sooner by cancelling it."""
+    seed: int = 0
+    """What the sampling seeds derive from."""
+    sandbox_url: str | None = None
+    """Sandbox service for `execute_python`; None: the tool is not offered."""

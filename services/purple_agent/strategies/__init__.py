@@ -1,0 +1,1 @@
+"""How a conversation uses its model to answer a message."""

@@ -1,0 +1,1 @@
+"""What the agent's model may call. Formulas only; there is no tool over benchmark questions."""

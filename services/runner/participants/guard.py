@@ -1,0 +1,114 @@
+"""Runs one command so that nothing of it outlives the runner. A script: standard library only, imports nothing of ours.
+
+Standard input is the life line. When it ends (the runner stopped, crashed or was killed), at SIGTERM, or when the command
+has ended, the command's process group gets SIGTERM, 5 s later SIGKILL, and so does whatever left the group.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+GRACE_S = 5.0
+_SET_DEATH_SIGNAL, _SET_CHILD_SUBREAPER = 1, 36
+_STOPPING = {int(signal.SIGTERM), int(signal.SIGINT), int(signal.SIGHUP)}
+
+
+def main(command: list[str]) -> int:
+    """Run `command` to its end or to ours. Returns its exit code, 128 + n after signal n, 127 when it cannot start."""
+    _prctl(_SET_CHILD_SUBREAPER, 1)
+    wakeups = _signals_as_bytes()
+    try:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            process_group=0,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509
+        )  # nothing has started a thread here
+    except OSError as error:
+        print(f"cannot start {command[0]!r}: {error.strerror}", file=sys.stderr, flush=True)  # noqa: T201 - the agent's log
+        return 127
+    while child.poll() is None and not _told_to_stop(wakeups):
+        _reap_adopted(child)
+    _end(child)
+    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+def _told_to_stop(wakeups: int) -> bool:
+    ready, _, _ = select.select([0, wakeups], [], [])
+    if 0 in ready and not os.read(0, 64):
+        return True
+    return wakeups in ready and bool(_STOPPING & set(os.read(wakeups, 64)))
+
+
+def _signals_as_bytes() -> int:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing)
+    for number in (signal.SIGCHLD, *_STOPPING):
+        signal.signal(number, lambda *_: None)
+    return reading
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    _signal_group(child.pid, signal.SIGTERM)
+    give_up = time.monotonic() + GRACE_S
+    while time.monotonic() < give_up and (child.poll() is None or _group_lives(child.pid)):
+        _reap_adopted(child)
+        time.sleep(0.02)
+    _signal_group(child.pid, signal.SIGKILL)
+    child.wait()
+    # As the subreaper we are the parent of every orphan of the command; killing one hands us its children.
+    while left := _children():
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _signal_group(group: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _reap_adopted(child: subprocess.Popen[bytes]) -> None:
+    for pid in _children():
+        if pid != child.pid:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def _children() -> list[int]:
+    with suppress(OSError):
+        return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+    return []
+
+
+def _die_with_parent() -> None:
+    _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+
+
+def _prctl(option: int, value: int) -> None:
+    """Linux only; elsewhere the life line alone has to do."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

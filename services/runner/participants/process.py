@@ -1,0 +1,146 @@
+"""An agent as a process of this machine, in a process group of its own, under a guard that ends it when we end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import sys
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from services.contract.secrets import SECRET_NAME, register_secret
+from services.runner.environment import inherited, resolve
+from services.runner.failures import AgentStartError, ScenarioError
+from services.runner.participants.base import StartOptions
+from services.runner.participants.logs import AgentLog
+from services.runner.scenario import AgentSpec
+
+_GUARD: Final = Path(__file__).with_name("guard.py")
+_STOP_S: Final = 10.0
+"""The guard needs at most its own 5 s and a moment to reap."""
+_READY_POLL_S: Final = 0.05
+
+
+class ProcessAgent:
+    """A started command. Its address is known from the scenario, or from the ready file it writes."""
+
+    def __init__(self, role: str, address: str | Path, process: Process, log: AgentLog) -> None:
+        self.role = role
+        self.url = address if isinstance(address, str) else ""
+        self._ready = address if isinstance(address, Path) else None
+        self.facts: dict[str, str] = {}
+        self._process = process
+        self._log = log
+        if process.stdout is None:
+            raise AssertionError("started without a pipe")
+        self._pump = asyncio.create_task(log.pump(process.stdout), name=f"log of {role}")
+
+    async def locate(self) -> None:
+        """Return when the ready file is there."""
+        while not self.url:
+            if self._ready is not None and self._ready.exists():
+                self.url = self._ready.read_text(encoding="utf-8").strip()
+            else:
+                await asyncio.sleep(_READY_POLL_S)
+
+    async def gone(self) -> str:
+        """Return when the command has ended."""
+        code = await self._process.wait()
+        # The pipe ends with the guard, so that the tail is complete.
+        await asyncio.wait({self._pump}, timeout=1.0)
+        return f"was killed by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
+
+    def tail(self) -> str:
+        """The last 40 lines it wrote."""
+        return self._log.tail()
+
+    async def stop(self) -> None:
+        """SIGTERM to its group, SIGKILL after 5 s, reaped."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.terminate()
+            try:
+                await asyncio.wait_for(self._process.wait(), _STOP_S)
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+        await asyncio.wait({self._pump}, timeout=1.0)
+        self._pump.cancel()
+        await asyncio.gather(self._pump, return_exceptions=True)
+
+
+async def start_process(spec: AgentSpec, options: StartOptions, extra: Mapping[str, str]) -> ProcessAgent:
+    """Start `spec.cmd`; `extra` are variables that only the agent's own table overrides.
+
+    Raises AgentStartError when its port is taken by a stranger or its folder is missing.
+    """
+    command = [*shlex.split(spec.cmd or ""), *spec.args]
+    environment = agent_environment(spec, options.variables, extra)
+    if spec.endpoint is not None:
+        await _refuse_stranger(spec.role, spec.endpoint)
+        return await _spawn(spec, spec.endpoint, command, environment, options)
+    ready = options.log_folder / f"{spec.role}.url"
+    ready.parent.mkdir(parents=True, exist_ok=True)
+    ready.unlink(missing_ok=True)
+    command += ["--port", "0", "--ready-file", str(ready.resolve())]
+    return await _spawn(spec, ready, command, environment, options)
+
+
+def agent_environment(spec: AgentSpec, variables: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of an agent's process; values under secret names are masked in logs from now on."""
+    everything = spec.env is None if spec.inherit_env is None else spec.inherit_env is True
+    names: Sequence[str] = spec.inherit_env if isinstance(spec.inherit_env, tuple) else ()
+    environment = inherited(variables, everything=everything, names=names)
+    environment["PATH"] = os.pathsep.join(filter(None, (str(Path(sys.executable).parent), environment.get("PATH", ""))))
+    environment["PYTHONUNBUFFERED"] = "1"
+    return environment | dict(extra) | resolved_table(spec, variables)
+
+
+def resolved_table(spec: AgentSpec, variables: Mapping[str, str]) -> dict[str, str]:
+    """The agent's `env` table with references replaced. Raises ScenarioError naming every missing variable."""
+    resolved: dict[str, str] = {}
+    faults: list[str] = []
+    for name, template in (spec.env or {}).items():
+        try:
+            resolved[name] = resolve(template, variables)
+        except ScenarioError as error:
+            faults.append(f"{spec.role}: env {name}: {error}")
+    if faults:
+        raise ScenarioError(*faults)
+    for name, value in resolved.items():
+        if SECRET_NAME.search(name):
+            register_secret(value)
+    return resolved
+
+
+async def _spawn(
+    spec: AgentSpec, address: str | Path, command: Sequence[str], environment: Mapping[str, str], options: StartOptions
+) -> ProcessAgent:
+    log = AgentLog(spec.role, options.log_folder / f"{spec.role}.log", options.echo)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", str(_GUARD), *command,
+            stdin=PIPE, stdout=PIPE, stderr=STDOUT, env=environment, cwd=spec.cwd, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise AgentStartError(f"agent {spec.role}: cannot start in {spec.cwd or '.'} ({error.strerror})") from None
+    return ProcessAgent(spec.role, address, process, log)
+
+
+async def _refuse_stranger(role: str, endpoint: str) -> None:
+    parts = urlsplit(endpoint)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(parts.hostname, port), 2.0)
+    except (OSError, TimeoutError):
+        return
+    writer.close()
+    raise AgentStartError(
+        f"agent {role}: port {port} of {parts.hostname} is in use by another process; stop it, choose another port, or"
+        " remove `cmd` to use what runs there"
+    )

@@ -1,0 +1,83 @@
+"""`results.json`: the file that leaderboards read (interop specification 6), written atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from pydantic import JsonValue
+
+from services.contract.aggregation import aggregate
+from services.contract.results import AssessmentResult, TaskResult
+from services.runner.failures import ReportError
+from services.runner.journal import RunRecord, RunStatus
+
+NAME: Final = "results.json"
+COMPUTED: Final = frozenset(
+    {"num_tasks", "num_planned", "num_successful", "num_nonzero", "outcomes", "complete", "coverage", "plan_digest"}
+)
+"""Facts of green's artifact that a resumed run computes anew from its rows."""
+
+
+def result_of(run: RunRecord, rows: Sequence[TaskResult]) -> AssessmentResult:
+    """The result of a run, from its plan and rows; what green said of itself and the provenance go beside the numbers."""
+    kept = {key: value for key, value in run.reported.items() if key not in COMPUTED}
+    config = run.request.get("config")
+    own: dict[str, JsonValue] = {
+        "run_id": run.id,
+        "run_status": str(run.status),
+        "model_id": config.get("model_id") if isinstance(config, dict) else None,
+        "provenance": run.provenance,
+    }
+    return aggregate(run.plan, rows, metadata=kept | own)
+
+
+def results_document(run: RunRecord, result: AssessmentResult) -> dict[str, JsonValue]:
+    """`{"status", "participants", "results"}` with one result object."""
+    unfinished = {RunStatus.INTERRUPTED: "canceled", RunStatus.LOST: "failed", RunStatus.RUNNING: "failed"}
+    nothing_counted = bool(run.plan.trials) and not any(section.counted for section in result.sections)
+    status = unfinished.get(run.status, "failed" if nothing_counted else "completed")
+    return {
+        "status": status,
+        "participants": participants(run),
+        "results": [result.model_dump(mode="json")],
+    }
+
+
+def participants(run: RunRecord) -> dict[str, JsonValue]:
+    """Role to AgentBeats id, or to the configured name."""
+    agents = run.scenario.get("participants")
+    tables = [agent for agent in agents if isinstance(agent, dict)] if isinstance(agents, list) else []
+    return {str(agent["role"]): agent.get("agentbeats_id") or agent["role"] for agent in tables}
+
+
+def write_json(path: Path, document: JsonValue) -> None:
+    """Write JSON so that a reader sees the old file or the new one. Raises ReportError."""
+    write_text(path, json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file atomically and durably. Raises ReportError naming the path and the remedy."""
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            temporary = Path(file.name)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise ReportError(
+            f"cannot write {path} ({error.strerror or error}): free space or make the folder writable, then `assay report`;"
+            " the journal is whole"
+        ) from None

@@ -1,0 +1,261 @@
+"""What the pages of a report show: the result, its honest labels, and every trial. Pure; formatting is the templates'."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from pydantic import JsonValue
+
+from services.contract.conversation import Usage
+from services.contract.estimators import Interval
+from services.contract.outcomes import POLICY, Outcome
+from services.contract.results import AssessmentResult, DatasetScore, OverallScore, SectionScore, TaskResult
+from services.runner import statistics
+from services.runner.journal import RunRecord, RunStatus, StoredTranscript
+
+REFERENCE_LABEL: Final = "reference engine, no language model"
+MISSING: Final = "missing"
+OUTCOME_ORDER: Final = ("passed", "scored", *(str(o) for o in Outcome if o is not Outcome.SCORED), MISSING)
+"""Of the bars: `passed` and `scored` (below the pass mark) are both outcome `scored`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Banner:
+    """Something a reader must know before the number."""
+
+    level: str
+    """`warning` or `notice`."""
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BenchmarkView:
+    """One benchmark of a section."""
+
+    name: str
+    score: DatasetScore
+    outcomes: list[tuple[str, int]]
+    agent_s: statistics.Quantiles | None
+    usage: Usage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SectionView:
+    """One section and its benchmarks."""
+
+    score: SectionScore
+    benchmarks: list[BenchmarkView]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialView:
+    """One planned trial: its row, unless it is missing, and what was said."""
+
+    number: int
+    key: str
+    benchmark: str
+    task_id: str
+    trial: int
+    stratum: str
+    label: str
+    """`passed`, an outcome, or `missing`."""
+    row: TaskResult | None
+    said: StoredTranscript
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportView:
+    """Everything of a report."""
+
+    run: RunRecord
+    result: AssessmentResult
+    overall: OverallScore
+    interval: Interval | None
+    headline_purple: str
+    banners: list[Banner]
+    sections: list[SectionView]
+    outcomes: list[tuple[str, int]]
+    faults: list[statistics.Fault]
+    agent_s: statistics.Quantiles | None
+    latency_bins: list[tuple[float, float, int]]
+    usage: Usage
+    reliability: list[statistics.Reliability]
+    retried: int
+    duration_s: float | None
+    trials: list[TrialView]
+    facts: list[tuple[str, str]]
+
+
+def build_view(
+    run: RunRecord,
+    result: AssessmentResult,
+    rows: Sequence[TaskResult],
+    transcripts: Mapping[str, StoredTranscript],
+) -> ReportView:
+    """Arrange a run for reading."""
+    by_key = {row.key: row for row in rows}
+    trials = [
+        TrialView(
+            number=number,
+            key=planned.key,
+            benchmark=planned.benchmark,
+            task_id=planned.task_id,
+            trial=planned.trial,
+            stratum=planned.stratum,
+            label=label_of(by_key.get(planned.key)),
+            row=by_key.get(planned.key),
+            said=transcripts.get(planned.key, StoredTranscript()),
+        )
+        for number, planned in enumerate(run.plan.trials, 1)
+    ]
+    spoken = [row.latency.agent_s for row in rows if row.latency.agent_s > 0]
+    return ReportView(
+        run=run,
+        result=result,
+        overall=result.overall_score,
+        interval=statistics.overall_interval(result.sections),
+        headline_purple=_purple(run),
+        banners=banners(run, result),
+        sections=_sections(result, trials),
+        outcomes=_outcomes(trials),
+        faults=statistics.faults(rows),
+        agent_s=statistics.quantiles(spoken),
+        latency_bins=statistics.histogram(spoken, bins=24),
+        usage=statistics.usage_total(rows),
+        reliability=statistics.reliability(rows, num_trials=run.plan.num_trials),
+        retried=sum(bool(row.attempts) for row in rows),
+        duration_s=_duration_s(run),
+        trials=trials,
+        facts=list(_flattened("", run.provenance)),
+    )
+
+
+def label_of(row: TaskResult | None) -> str:
+    """How a trial is shown in one word."""
+    if row is None:
+        return MISSING
+    return "passed" if row.passed and POLICY[row.outcome].counts else str(row.outcome)
+
+
+def banners(run: RunRecord, result: AssessmentResult) -> list[Banner]:
+    """What qualifies the number, gravest first."""
+    found = [*_incomplete(run, result), *_reference(run), *_sandbox(run)]
+    found += [
+        Banner(level="notice", title=f"Left out: {shortfall.stratum}", text=shortfall.reason)
+        for shortfall in run.plan.shortfalls
+    ]
+    return found
+
+
+def _incomplete(run: RunRecord, result: AssessmentResult) -> list[Banner]:
+    overall = result.overall_score
+    counted = sum(section.counted for section in result.sections)
+    planned = sum(section.planned for section in result.sections)
+    if counted == planned:
+        return []
+    why = {
+        RunStatus.INTERRUPTED: " The run was interrupted.",
+        RunStatus.LOST: " An agent was lost during the run.",
+        RunStatus.RUNNING: " The runner is still at work, or was killed.",
+    }.get(run.status, "")
+    return [
+        Banner(
+            level="warning",
+            title=f"Incomplete: {planned - counted} of {planned} trials are not scored",
+            text=f"With them the score could lie anywhere from {overall.lower:.1f} to {overall.upper:.1f}.{why}"
+            f" `assay resume {run.id}` runs only what is missing.",
+        )
+    ]
+
+
+def _reference(run: RunRecord) -> list[Banner]:
+    if not run.provenance.get("reference_engine"):
+        return []
+    return [
+        Banner(
+            level="warning",
+            title="Reference engine, no language model",
+            text="The answers come from a program without weights. The numbers show that the machinery works; they say"
+            " nothing about any model.",
+        )
+    ]
+
+
+def _sandbox(run: RunRecord) -> list[Banner]:
+    sandbox = run.reported.get("sandbox")
+    if not isinstance(sandbox, dict) or sandbox.get("isolated") is not False:
+        return []
+    return [
+        Banner(
+            level="warning",
+            title="Unsafe sandbox",
+            text=f"Programs written by the agent ran without isolation (backend {sandbox.get('backend')}): they could"
+            " read the tests and change the evaluator. Do not compare these numbers.",
+        )
+    ]
+
+
+def _purple(run: RunRecord) -> str:
+    agents = run.provenance.get("agents")
+    scenario = run.scenario.get("participants")
+    first = scenario[0] if isinstance(scenario, list) and scenario else {}
+    config = run.request.get("config")
+    wanted = config.get("purple_role") if isinstance(config, dict) else None
+    role = wanted or (first.get("role") if isinstance(first, dict) else None) or "purple"
+    card = agents.get(str(role)) if isinstance(agents, dict) else None
+    if not isinstance(card, dict) or not card.get("name"):
+        return str(role)
+    return f"{card['name']} {card.get('version', '')}".strip()
+
+
+def _sections(result: AssessmentResult, trials: Sequence[TrialView]) -> list[SectionView]:
+    views: list[SectionView] = []
+    for section in result.sections:
+        full = result.section_scores.get(section.section) or section
+        names = [name for name, score in result.dataset_scores.items() if score.section is section.section]
+        views.append(
+            SectionView(
+                score=full, benchmarks=[_benchmark(name, result.dataset_scores[name], trials) for name in names]
+            )
+        )
+    return views
+
+
+def _benchmark(name: str, score: DatasetScore, trials: Sequence[TrialView]) -> BenchmarkView:
+    own = [trial for trial in trials if trial.benchmark == name]
+    rows = [trial.row for trial in own if trial.row is not None]
+    return BenchmarkView(
+        name=name,
+        score=score,
+        outcomes=_outcomes(own),
+        agent_s=statistics.quantiles([row.latency.agent_s for row in rows if row.latency.agent_s > 0]),
+        usage=statistics.usage_total(rows),
+    )
+
+
+def _outcomes(trials: Iterable[TrialView]) -> list[tuple[str, int]]:
+    counts = Counter(trial.label for trial in trials)
+    return [(label, counts[label]) for label in OUTCOME_ORDER if counts[label]]
+
+
+def _duration_s(run: RunRecord) -> float | None:
+    """Of a run in one go; a resumed run has idle time in between."""
+    if run.finished is None or "earlier_executions" in run.provenance:
+        return None
+    return (datetime.fromisoformat(run.finished) - datetime.fromisoformat(run.created)).total_seconds()
+
+
+def _flattened(prefix: str, value: JsonValue) -> Iterable[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _flattened(f"{prefix}.{key}" if prefix else key, item)
+    elif isinstance(value, list):
+        if value:
+            yield prefix, ", ".join(str(item) for item in value)
+    elif value not in {None, ""}:
+        yield prefix, str(value)

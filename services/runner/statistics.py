@@ -1,0 +1,139 @@
+"""What a report says beyond the result itself: spread, faults, latency, usage. Pure functions of rows.
+
+Scores and their intervals come from `contract.aggregation`; formulas from `contract.estimators`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+from services.contract.conversation import Usage
+from services.contract.estimators import Interval, pass_at_k, pass_hat_k
+from services.contract.outcomes import POLICY, Outcome
+from services.contract.results import SectionScore, TaskResult
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """How often one kind of failure ended trials of one benchmark."""
+
+    benchmark: str
+    outcome: Outcome
+    kind: str
+    count: int
+    example: str
+    """Message of the first of them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quantiles:
+    """Seconds."""
+
+    p50: float
+    p90: float
+    p99: float
+    largest: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reliability:
+    """Repeated trials of the same tasks, means over tasks, 0..1; tasks with fewer than `k` scored trials are left out."""
+
+    k: int
+    at_least_once: float
+    """pass@k: at least one of k trials passes."""
+    every_time: float
+    """pass^k: all of k trials pass."""
+    tasks: int
+
+
+def overall_interval(sections: Sequence[SectionScore]) -> Interval | None:
+    """95 % interval of the overall score, 0..100, from the intervals of its sections.
+
+    Sections are independent samples, so their margins add in squares, each side by itself: the method of variance estimates
+    recovery (Zou and Donner, Statistics in Medicine 27, 2008). None when the spread of a scored section is unknown.
+    """
+    scored = [section for section in sections if section.score is not None]
+    weight = sum(section.weight for section in scored)
+    if not weight:
+        return None
+    centre = below = above = 0.0
+    for section in scored:
+        score, low, high = section.score or 0.0, section.interval_low, section.interval_high
+        if low is None or high is None:
+            return None
+        share = section.weight / weight
+        centre += share * score
+        below += (share * max(0.0, score - low)) ** 2
+        above += (share * max(0.0, high - score)) ** 2
+    return Interval(low=max(0.0, centre - sqrt(below)), high=min(100.0, centre + sqrt(above)))
+
+
+def faults(rows: Iterable[TaskResult]) -> list[Fault]:
+    """Failures by benchmark, outcome and kind, most frequent first."""
+    counts: Counter[tuple[str, Outcome, str]] = Counter()
+    examples: dict[tuple[str, Outcome, str], str] = {}
+    for row in rows:
+        if row.error is None:
+            continue
+        key = (row.benchmark, row.outcome, row.error.kind)
+        counts[key] += 1
+        examples.setdefault(key, row.error.message)
+    return [
+        Fault(benchmark=key[0], outcome=key[1], kind=key[2], count=count, example=examples[key])
+        for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]
+
+
+def quantiles(values: Sequence[float]) -> Quantiles | None:
+    """Nearest-rank quantiles; None without a value."""
+    if not values:
+        return None
+    ordered = sorted(values)
+
+    def at(share: float) -> float:
+        rank = max(1, -int(-share * len(ordered) // 1))
+        return ordered[min(rank, len(ordered)) - 1]
+
+    return Quantiles(p50=at(0.5), p90=at(0.9), p99=at(0.99), largest=ordered[-1])
+
+
+def histogram(values: Sequence[float], *, bins: int) -> list[tuple[float, float, int]]:
+    """Lower edge, upper edge and count of equal bins from 0 to the largest value; empty without values."""
+    top = max(values, default=0.0)
+    if top <= 0:
+        return []
+    counts = [0] * bins
+    for value in values:
+        counts[min(bins - 1, int(bins * value / top))] += 1
+    return [(top * i / bins, top * (i + 1) / bins, count) for i, count in enumerate(counts)]
+
+
+def usage_total(rows: Iterable[TaskResult]) -> Usage:
+    """Sum over rows; a field is None when no row knows it."""
+    total = Usage()
+    for row in rows:
+        total += row.usage
+    return total
+
+
+def reliability(rows: Iterable[TaskResult], *, num_trials: int) -> list[Reliability]:
+    """pass@k and pass^k for k = 1..num_trials; empty for single trials or when no task has k scored trials."""
+    by_task: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    for row in rows:
+        if POLICY[row.outcome].counts:
+            by_task[row.benchmark, row.task_id].append(row.passed)
+    found: list[Reliability] = []
+    for k in range(1, num_trials + 1 if num_trials > 1 else 1):
+        enough = [passes for passes in by_task.values() if len(passes) >= k]
+        if not enough:
+            break
+        once = [pass_at_k(trials=len(p), successes=sum(p), k=k) or 0.0 for p in enough]
+        each = [pass_hat_k(trials=len(p), successes=sum(p), k=k) or 0.0 for p in enough]
+        found.append(
+            Reliability(k=k, at_least_once=sum(once) / len(once), every_time=sum(each) / len(each), tasks=len(enough))
+        )
+    return found

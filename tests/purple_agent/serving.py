@@ -1,0 +1,96 @@
+"""The purple agent on a real socket, in front of whatever model a test serves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from services.contract.endpoints import endpoint_from_environment
+
+from services.contract.a2a.client import AgentClient, ArtifactReceived, Ended
+from services.contract.a2a.server import ServerSettings
+from services.contract.conversation import Reply
+from services.purple_agent.baselines.registry import baseline
+from services.purple_agent.server import Purple, with_baseline, with_model
+from services.purple_agent.settings import Settings
+from tests.support.asgi import serving_app
+
+SERVER = ServerSettings(drain_s=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """An evaluator's view of the agent."""
+
+    client: AgentClient
+
+    async def ask(self, text: str) -> Reply:
+        """One question in a conversation of its own."""
+        return await self.client.conversation().ask(text, deadline())
+
+    async def outcome(self, text: str) -> Outcome:
+        """The raw end of one question: state, text, metadata, artifacts."""
+        artifacts: dict[str, str] = {}
+        async for event in self.client.watch(text, deadline=deadline()):
+            if isinstance(event, ArtifactReceived):
+                artifacts[event.name] = "".join(event.texts)
+            elif isinstance(event, Ended):
+                return Outcome(state=event.state, text=event.text, metadata=dict(event.metadata), artifacts=artifacts)
+        raise AssertionError("the stream ended without a terminal state")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a message ended."""
+
+    state: str
+    text: str
+    metadata: dict[str, str]
+    artifacts: dict[str, str]
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The `error` object of a failure's text."""
+        error: dict[str, Any] = json.loads(self.text)["error"]
+        return error
+
+
+def deadline() -> float:
+    """Far away: a test that hangs fails by it, no test waits for it."""
+    return asyncio.get_running_loop().time() + 60
+
+
+@contextlib.asynccontextmanager
+async def serving(purple: Purple) -> AsyncIterator[Peer]:
+    """An agent and a client of it."""
+    async with serving_app(lambda port: purple.app(port=port)) as url:
+        client = AgentClient(url)
+        try:
+            yield Peer(client=client)
+        finally:
+            await client.aclose()
+
+
+def on_model(
+    url: str, settings: Settings | None = None, *, emit_tool_calls: bool = False, max_concurrency: int = 64
+) -> contextlib.AbstractAsyncContextManager[Peer]:
+    """The agent with a model at `url`."""
+    endpoint = endpoint_from_environment({"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "none", "LLM_MODEL": "by-hand"})
+    return serving(
+        with_model(
+            endpoint,
+            settings or Settings(),
+            server=SERVER,
+            max_concurrency=max_concurrency,
+            emit_tool_calls=emit_tool_calls,
+        )
+    )
+
+
+def on_baseline(spec: str) -> contextlib.AbstractAsyncContextManager[Peer]:
+    """A baseline."""
+    return serving(with_baseline(baseline(spec), server=SERVER))

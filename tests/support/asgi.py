@@ -1,0 +1,44 @@
+"""Serves an ASGI app on a free port inside the running event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import uvicorn
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that says when it listens and leaves the signals to pytest."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving_app(build: Callable[[int], Any]) -> AsyncIterator[str]:
+    """The base URL, with a trailing slash, of the app that `build` makes for the port it will have."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    server = _Server(
+        uvicorn.Config(build(port), log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1)
+    )
+    running = asyncio.create_task(server.serve([listener]))
+    try:
+        await server.listening.wait()
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        server.should_exit = True
+        await running
