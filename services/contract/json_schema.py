@@ -16,7 +16,7 @@ MAX_DEPTH: Final = 64
 
 def conforms(value: JsonValue, schema: Schema) -> bool:
     """True when the value satisfies every known keyword of the schema; unknown keywords are not checked."""
-    return _conforms(value, schema, schema, 0)
+    return _conforms(value, dict(schema), schema, 0)
 
 
 def _conforms(value: JsonValue, schema: JsonValue, root: Schema, depth: int) -> bool:
@@ -24,7 +24,9 @@ def _conforms(value: JsonValue, schema: JsonValue, root: Schema, depth: int) -> 
         return schema
     if not isinstance(schema, Mapping) or depth > MAX_DEPTH:
         return False
-    if isinstance(reference := schema.get("$ref"), str) and not _conforms(value, _target(reference, root), root, depth + 1):
+    if isinstance(reference := schema.get("$ref"), str) and not _conforms(
+        value, _target(reference, root), root, depth + 1
+    ):
         return False
     kinds = schema.get("type", [])
     if kinds and not any(_is_a(value, kind) for kind in (kinds if isinstance(kinds, list) else [kinds])):
@@ -47,8 +49,7 @@ _KINDS: Final[Mapping[str, Callable[[JsonValue], bool]]] = {
     "null": lambda value: value is None,
     "boolean": lambda value: isinstance(value, bool),
     "integer": lambda value: (
-        not isinstance(value, bool)
-        and (isinstance(value, int) or (isinstance(value, float) and value.is_integer()))
+        not isinstance(value, bool) and (isinstance(value, int) or (isinstance(value, float) and value.is_integer()))
     ),
     "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
     "string": lambda value: isinstance(value, str),
@@ -73,7 +74,9 @@ def _combines(value: JsonValue, schema: Schema, root: Schema, depth: int) -> boo
 
     all_of, any_of, one_of = matches("allOf"), matches("anyOf"), matches("oneOf")
     return (
-        (all_of is None or all(all_of)) and (any_of is None or any(any_of)) and (one_of is None or one_of.count(True) == 1)
+        (all_of is None or all(all_of))
+        and (any_of is None or any(any_of))
+        and (one_of is None or one_of.count(True) == 1)
     )
 
 

@@ -128,7 +128,9 @@ def rejected_parameter(fault: HttpFault, sent: Collection[str]) -> str | None:
 
     A value out of range is an error of the caller, not of the parameter, and is reported as it is.
     """
-    if fault.status not in {400, 422} or not (_UNSUPPORTED.search(fault.message) or fault.code.startswith("unsupported")):
+    if fault.status not in {400, 422} or not (
+        _UNSUPPORTED.search(fault.message) or fault.code.startswith("unsupported")
+    ):
         return None
     if fault.param in sent and not _BOTH.search(fault.message):
         return fault.param

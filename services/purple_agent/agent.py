@@ -11,7 +11,8 @@ from collections import OrderedDict
 from typing import Final
 
 from services.contract.endpoints import Endpoint
-from services.contract.model_client import ChatMessage, ModelClient, Sampling
+from services.contract.model_call import ChatMessage
+from services.contract.model_client import ModelClient
 from services.contract.outcomes import AgentFailure
 from services.contract.sandbox_client import SandboxClient
 from services.purple_agent.answer import Answer, NoAnswer
@@ -48,6 +49,10 @@ class ModelAgent:
     def tools(self) -> tuple[AnyTool, ...]:
         """The tools a conversation is offered; what is not configured is not among them."""
         return FORMULAS if self._sandbox is None else (*FORMULAS, execute_python(self._sandbox))
+
+    def conversation(self) -> Conversation:
+        """A conversation that remembers nothing yet."""
+        return Conversation(self)
 
     def draw(self, opening: str) -> Draw:
         """What the seeds of a conversation that begins with the message `opening` derive from."""
@@ -107,7 +112,6 @@ class Conversation:
         return ModelSession(
             agent.client,
             agent.endpoint,
-            sampling=Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens),
             draw=self._draw,
             first_call=self._calls,
             deadline=asyncio.get_running_loop().time() + settings.reply_timeout_s,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.core import ParameterSource
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from services.contract.endpoints import Endpoint
     from services.purple_agent.server import Purple
     from services.purple_agent.settings import Settings
+
+_ENDPOINT_VARIABLES: Final = {
+    "model": "LLM_MODEL",
+    "temperature": "PURPLE_LLM_TEMPERATURE",
+    "max_tokens": "PURPLE_MAX_TOKENS",
+}
+"""Flags that stand for a variable of the endpoint."""
 
 
 @click.group()
@@ -33,8 +40,8 @@ def main() -> None:
     show_default=True,
     help="direct, also called baseline: one answer per message, with tools.",
 )
-@click.option("--temperature", type=float, envvar="PURPLE_LLM_TEMPERATURE", show_envvar=True, help="[default: 0.0]")
-@click.option("--max-tokens", type=int, envvar="PURPLE_MAX_TOKENS", show_envvar=True, help="[default: 4096]")
+@click.option("--temperature", envvar="PURPLE_LLM_TEMPERATURE", show_envvar=True, help="[default: 0.0]")
+@click.option("--max-tokens", envvar="PURPLE_MAX_TOKENS", show_envvar=True, help="Of one completion.  [default: 4096]")
 @click.option(
     "--max-tool-calls",
     type=int,
@@ -76,7 +83,7 @@ def serve(*, settings: ServerSettings, baseline: str | None, max_concurrency: in
         _refuse_model_flags([*flags])
         sys.exit(_with_baseline(baseline, settings, max_concurrency).serve())
     emit_tool_calls = flags.pop("emit_tool_calls")
-    endpoint = _endpoint(flags.pop("model"))
+    endpoint = _endpoint({name: flags.pop(name) for name in _ENDPOINT_VARIABLES})
     agent_settings = _settings(flags)
     from services.purple_agent.server import with_model  # noqa: PLC0415 - likewise
 
@@ -116,12 +123,13 @@ def _with_baseline(spec: str, settings: ServerSettings, max_concurrency: int) ->
     return with_baseline(chosen, server=settings, max_concurrency=max_concurrency)
 
 
-def _endpoint(model: str | None) -> Endpoint:
+def _endpoint(flags: dict[str, str | None]) -> Endpoint:
+    """The endpoint of the environment, with what flags say in the place of their variables."""
     from services.contract.endpoints import EndpointError, endpoint_from_environment  # noqa: PLC0415 - likewise
 
-    named = {} if model is None else {"LLM_MODEL": model}
+    given = {_ENDPOINT_VARIABLES[name]: value for name, value in flags.items() if value is not None}
     try:
-        return endpoint_from_environment({**os.environ, **named}, role="agent")
+        return endpoint_from_environment({**os.environ, **given}, role="agent")
     except EndpointError as error:
         raise click.UsageError(str(error)) from None
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 
-from services.contract.a2a.contexts import ContextStore
+from services.contract.a2a.contexts import ContextLimits, ContextRefused, ContextStore
 from services.contract.a2a.server import Emitter, Incoming
 from services.contract.assessment import META_FAULT, META_MODEL, META_OUTCOME, META_USAGE
 from services.contract.outcomes import Outcome
@@ -25,12 +24,9 @@ ARTIFACT_TOOL_CALLS: Final = "tool_calls"
 class Executor:
     """Answers messages, those of one context one at a time and in order. Implements `contract.a2a.server.Agent`."""
 
-    def __init__(
-        self, begin: Callable[[], Awaitable[Responder]], *, max_concurrency: int, emit_tool_calls: bool = False
-    ) -> None:
+    def __init__(self, begin: Callable[[], Responder], *, limits: ContextLimits, emit_tool_calls: bool = False) -> None:
         self._begin = begin
-        self._contexts: ContextStore[Responder] = ContextStore()
-        self._slots = asyncio.Semaphore(max_concurrency)
+        self._contexts: ContextStore[Responder] = ContextStore(limits=limits)
         self._emit_tool_calls = emit_tool_calls
 
     async def handle(self, incoming: Incoming, out: Emitter) -> None:
@@ -38,10 +34,7 @@ class Executor:
         if not incoming.text.strip():
             await out.rejected("the message has no text")
             return
-        async with self._contexts.turn(incoming) as context, self._slots:
-            if context.state is None:
-                context.state = await self._begin()
-            given = await context.state.answer(incoming.text)
+        given = await self._answer(incoming)
         if isinstance(given, Answer):
             await self._send(given, out)
         else:
@@ -49,6 +42,20 @@ class Executor:
 
     async def cancel(self, task_id: str) -> None:
         """Nothing to prepare: the server cancels the handler, and with it the model request."""
+
+    async def _answer(self, incoming: Incoming) -> Answer | NoAnswer:
+        try:
+            async with self._contexts.turn(incoming) as turn:
+                if turn.state is None:
+                    turn.state = self._begin()
+                given = await turn.state.answer(incoming.text)
+                if isinstance(given, Answer):
+                    turn.said(len(given.text.encode()) + sum(len(json.dumps(call)) for call in given.tool_calls))
+                return given
+        except ContextRefused as refusal:
+            busy = str(refusal) == "busy"
+            outcome = Outcome.INFRA_ERROR if busy else Outcome.AGENT_ERROR
+            return NoAnswer(outcome=outcome, kind=str(refusal).replace(" ", "_"), message=str(refusal))
 
     async def _send(self, answer: Answer, out: Emitter) -> None:
         await out.artifact(ARTIFACT_REPLY, [answer.text])

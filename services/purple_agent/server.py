@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from services.contract.a2a.contexts import ContextLimits
 from services.contract.a2a.server import AgentProfile, App, ServerSettings, Skill, build_app, serve
 from services.contract.endpoints import Endpoint
-from services.purple_agent.answer import Responder
+from services.purple_agent.answer import Answer, NoAnswer, Responder
 from services.purple_agent.baselines.registry import Baseline
 from services.purple_agent.executor import Executor
 from services.purple_agent.settings import Settings
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S: Final = 10.0
 """Between two signs of life while the model works, so that idle proxies stay open."""
-WAITING: Final = 256
-"""Messages that may wait beyond those in work; one more gets HTTP 503."""
 
 _SKILLS: Final = (
     Skill(
@@ -43,14 +42,12 @@ class DeferredAgent:
         self._loading = asyncio.Lock()
         self._agent: ModelAgent | None = None
 
-    async def conversation(self) -> Responder:
-        """A conversation that remembers nothing yet."""
+    async def loaded(self) -> ModelAgent:
+        """The agent itself."""
         async with self._loading:
             if self._agent is None:
                 self._agent = await asyncio.to_thread(self._load)
-        from services.purple_agent.agent import Conversation  # noqa: PLC0415 - loaded by now
-
-        return Conversation(self._agent)
+            return self._agent
 
     async def aclose(self) -> None:
         """Close what was opened."""
@@ -61,6 +58,20 @@ class DeferredAgent:
         from services.purple_agent.agent import ModelAgent  # noqa: PLC0415 - the point of this class
 
         return ModelAgent(self._endpoint, self._settings, max_connections=self._max_connections)
+
+
+class DeferredConversation:
+    """A conversation that begins when its agent is loaded."""
+
+    def __init__(self, deferred: DeferredAgent) -> None:
+        self._deferred = deferred
+        self._conversation: Responder | None = None
+
+    async def answer(self, text: str) -> Answer | NoAnswer:
+        """See `Responder`."""
+        if self._conversation is None:
+            self._conversation = (await self._deferred.loaded()).conversation()
+        return await self._conversation.answer(text)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +109,11 @@ def with_model(
         skills=_SKILLS,
     )
     return Purple(
-        agent=Executor(deferred.conversation, max_concurrency=max_concurrency, emit_tool_calls=emit_tool_calls),
+        agent=Executor(
+            lambda: DeferredConversation(deferred),
+            limits=ContextLimits(concurrency=max_concurrency),
+            emit_tool_calls=emit_tool_calls,
+        ),
         profile=profile,
         settings=_own(server, max_concurrency),
         closing=deferred.aclose,
@@ -107,10 +122,6 @@ def with_model(
 
 def with_baseline(baseline: Baseline, *, server: ServerSettings, max_concurrency: int = 64) -> Purple:
     """A baseline in the agent's place."""
-
-    async def same() -> Responder:
-        return baseline
-
     profile = AgentProfile(
         name=f"Assay baseline {baseline.name}",
         description=f"An agent without a model, for testing evaluators: {baseline.exploit}.",
@@ -118,11 +129,12 @@ def with_baseline(baseline: Baseline, *, server: ServerSettings, max_concurrency
         skills=_SKILLS,
     )
     return Purple(
-        agent=Executor(same, max_concurrency=max_concurrency),
+        agent=Executor(lambda: baseline, limits=ContextLimits(concurrency=max_concurrency)),
         profile=profile,
         settings=_own(server, max_concurrency),
     )
 
 
 def _own(server: ServerSettings, max_concurrency: int) -> ServerSettings:
-    return replace(server, heartbeat_s=HEARTBEAT_S, max_in_flight=max_concurrency + WAITING)
+    waiting = ContextLimits().waiting
+    return replace(server, heartbeat_s=HEARTBEAT_S, max_in_flight=max_concurrency + waiting)

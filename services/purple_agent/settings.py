@@ -1,4 +1,7 @@
-"""How the agent answers. Each value comes from a flag, else from the environment, else from here."""
+"""How the agent answers. Each value comes from a flag, else from the environment, else from here.
+
+The model, its address and its sampling belong to the endpoint, see `contract.endpoints`.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,6 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     strategy: StrategyName = "direct"
-    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
-    """Dropped and recorded by the model client for models that refuse it."""
-    max_tokens: int = Field(default=4096, ge=1)
-    """Tokens of one completion, reasoning included."""
     max_tool_calls: int = Field(default=25, ge=0)
     """For one message; 0 offers no tools."""
     reply_timeout_s: float = Field(default=21_600.0, gt=0)

@@ -60,6 +60,12 @@ class AgentLostError(RunnerError):
     exit_code = ExitCode.LOST
 
 
+class InterruptedRunError(RunnerError):
+    """A signal ended the run. The agents are stopped, the journal is kept."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
 class PlanChangedError(RunnerError):
     """The plan of a resumed run is not the plan it began with."""
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import sqrt
 
 from services.contract.conversation import Usage
-from services.contract.estimators import Interval, pass_at_k, pass_hat_k
+from services.contract.estimators import pass_at_k, pass_hat_k
 from services.contract.outcomes import POLICY, Outcome
-from services.contract.results import SectionScore, TaskResult
+from services.contract.results import TaskResult
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,28 +47,6 @@ class Reliability:
     every_time: float
     """pass^k: all of k trials pass."""
     tasks: int
-
-
-def overall_interval(sections: Sequence[SectionScore]) -> Interval | None:
-    """95 % interval of the overall score, 0..100, from the intervals of its sections.
-
-    Sections are independent samples, so their margins add in squares, each side by itself: the method of variance estimates
-    recovery (Zou and Donner, Statistics in Medicine 27, 2008). None when the spread of a scored section is unknown.
-    """
-    scored = [section for section in sections if section.score is not None]
-    weight = sum(section.weight for section in scored)
-    if not weight:
-        return None
-    centre = below = above = 0.0
-    for section in scored:
-        score, low, high = section.score or 0.0, section.interval_low, section.interval_high
-        if low is None or high is None:
-            return None
-        share = section.weight / weight
-        centre += share * score
-        below += (share * max(0.0, score - low)) ** 2
-        above += (share * max(0.0, high - score)) ** 2
-    return Interval(low=max(0.0, centre - sqrt(below)), high=min(100.0, centre + sqrt(above)))
 
 
 def faults(rows: Iterable[TaskResult]) -> list[Fault]:

@@ -31,7 +31,7 @@ class AllowlistContract(Contract):
             for package in packages
             for importer in sorted({package, *graph.find_descendants(package)})
             for imported in sorted(graph.find_modules_directly_imported_by(importer))
-            if not graph.is_module_squashed(imported) and not _is_below(imported, [package, *allowed])
+            if _is_inner(graph, imported) and not _is_below(imported, [package, *allowed])
         ]
         return ContractCheck(kept=not broken, metadata={"broken": broken})
 
@@ -39,6 +39,11 @@ class AllowlistContract(Contract):
         """Print each import that is not allowed."""
         for line in check.metadata["broken"]:
             output.print_error(line, bold=False)
+
+
+def _is_inner(graph: grimp.ImportGraph, module: str) -> bool:
+    """True for the project's modules; the root package is a bare name space."""
+    return "." in module and not graph.is_module_squashed(module)
 
 
 def _is_below(module: str, packages: list[str]) -> bool:

@@ -28,6 +28,8 @@ class ModelServer:
     asked: list[Body] = field(default_factory=list)
     hang_on: str | None = None
     """Text in the last message that makes a request wait until its client leaves."""
+    together: asyncio.Barrier | None = None
+    """Every request waits here for the others."""
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
     abandoned: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a client closed a request that was waiting."""
@@ -37,9 +39,11 @@ class ModelServer:
         self.asked.append(body)
         if self.hang_on is not None and self.hang_on in json.dumps(body["messages"][-1]):
             self.waiting.set()
-            while not await request.is_disconnected():
-                await asyncio.sleep(0.01)
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
             self.abandoned.set()
+        if self.together is not None:
+            await self.together.wait()
         answer = self.script(body, len(self.asked) - 1)
         return answer if isinstance(answer, Response) else JSONResponse(answer)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
-
-from services.contract.endpoints import endpoint_from_environment
 
 from services.contract.a2a.client import AgentClient, ArtifactReceived, Ended
 from services.contract.a2a.server import ServerSettings
 from services.contract.conversation import Reply
+from services.contract.endpoints import endpoint_from_environment
 from services.purple_agent.baselines.registry import baseline
 from services.purple_agent.server import Purple, with_baseline, with_model
 from services.purple_agent.settings import Settings
@@ -76,10 +76,15 @@ async def serving(purple: Purple) -> AsyncIterator[Peer]:
 
 
 def on_model(
-    url: str, settings: Settings | None = None, *, emit_tool_calls: bool = False, max_concurrency: int = 64
+    url: str,
+    settings: Settings | None = None,
+    *,
+    emit_tool_calls: bool = False,
+    max_concurrency: int = 64,
+    env: Mapping[str, str] = MappingProxyType({}),
 ) -> contextlib.AbstractAsyncContextManager[Peer]:
     """The agent with a model at `url`."""
-    endpoint = endpoint_from_environment({"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "none", "LLM_MODEL": "by-hand"})
+    endpoint = endpoint_from_environment({"OPENAI_BASE_URL": url, "LLM_MODEL": "by-hand", **env})
     return serving(
         with_model(
             endpoint,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
 from services.contract.a2a.cards import CardInfo, read_card
@@ -85,7 +85,7 @@ class AgentClient:
         """A new conversation, in a context of its own."""
         return Conversation(self)
 
-    async def watch(self, text: str, *, deadline: float | None) -> AsyncIterator[Progress | ArtifactReceived | Ended]:
+    async def watch(self, text: str, *, deadline: float | None) -> AsyncGenerator[Progress | ArtifactReceived | Ended]:
         """Send one message and yield what becomes of it, ending with one Ended; nothing is lost with a broken stream.
 
         Progress that came during a gap is replayed from the task's history. `deadline` is `loop.time()`; past it the task is

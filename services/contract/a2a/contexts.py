@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from services.contract.a2a.emitter import Declined, Incoming
+
 T = TypeVar("T")
 Key = tuple[str, str]
 
@@ -31,14 +33,14 @@ class ContextLimits:
     """Evicted contexts whose ids are still known."""
 
 
-class ContextRefused(Exception):  # noqa: N818 - an answer to the peer
-    """The message is not taken. The text, `context expired`, `context too large` or `busy`, is meant for the peer."""
+class ContextRefused(Declined):
+    """The message is not taken: `context expired`, `context too large` or `busy`. The server answers `failed` with it."""
 
 
 @dataclass(slots=True)
 class _Kept(Generic[T]):
-    state: T
     used_at: float
+    state: T | None = None
     line: asyncio.Lock = field(default_factory=asyncio.Lock)
     users: int = 0
     messages: int = 0
@@ -52,9 +54,13 @@ class Turn(Generic[T]):
         self._kept = kept
 
     @property
-    def state(self) -> T:
-        """The context's state; this message has it to itself."""
+    def state(self) -> T | None:
+        """What the last message left; None in a new context. This message has it to itself."""
         return self._kept.state
+
+    @state.setter
+    def state(self, state: T) -> None:
+        self._kept.state = state
 
     def said(self, size: int) -> None:
         """Count a further message of `size` bytes, such as the reply, towards the bounds of the context."""
@@ -63,16 +69,9 @@ class Turn(Generic[T]):
 
 
 class ContextStore(Generic[T]):
-    """States made by `new`, one for each (owner, context id). `clock` counts seconds."""
+    """One state for each owner and context id. `clock` counts seconds."""
 
-    def __init__(
-        self,
-        new: Callable[[], T],
-        *,
-        limits: ContextLimits | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._new = new
+    def __init__(self, *, limits: ContextLimits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits or ContextLimits()
         self._clock = clock
         self._kept: OrderedDict[Key, _Kept[T]] = OrderedDict()  # least recently used first
@@ -84,13 +83,14 @@ class ContextStore(Generic[T]):
         return len(self._kept)
 
     @asynccontextmanager
-    async def turn(self, owner: str, context_id: str, *, size: int) -> AsyncIterator[Turn[T]]:
-        """Wait in line, then hold the context for one message of `size` bytes. Raises ContextRefused.
+    async def turn(self, incoming: Incoming) -> AsyncIterator[Turn[T]]:
+        """Wait in line, then hold the message's context while it is answered. Raises ContextRefused.
 
         Messages of one context come one at a time in order of arrival; it is not evicted while one holds or awaits it.
         """
+        key, size = (incoming.owner, incoming.context_id), len(incoming.text.encode("utf-8", "replace"))
         self._evict_idle()
-        kept = self._find((owner, context_id))
+        kept = self._find(key)
         kept.users += 1
         try:
             async with self._place(kept):
@@ -101,7 +101,7 @@ class ContextStore(Generic[T]):
         finally:
             kept.users -= 1
             kept.used_at = self._clock()
-            self._kept.move_to_end((owner, context_id))
+            self._kept.move_to_end(key)
 
     @asynccontextmanager
     async def _place(self, kept: _Kept[T]) -> AsyncIterator[None]:
@@ -124,7 +124,7 @@ class ContextStore(Generic[T]):
             raise ContextRefused("context expired")
         if key not in self._kept:
             self._make_room()
-            self._kept[key] = _Kept(state=self._new(), used_at=self._clock())
+            self._kept[key] = _Kept(used_at=self._clock())
         self._kept.move_to_end(key)
         return self._kept[key]
 

@@ -39,6 +39,10 @@ class Incoming:
     """Who sent it: the name of the bearer token, else the peer's address; loopback is one owner."""
 
 
+class Declined(Exception):  # noqa: N818 - an answer to the peer
+    """Raised by a handler to end the task as `failed` with this text, which the peer may read."""
+
+
 class EventOrderError(RuntimeError):
     """An agent emitted something after its terminal state."""
 

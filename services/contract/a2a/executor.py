@@ -16,7 +16,7 @@ from a2a.server.events import EventQueue
 from a2a.types.a2a_pb2 import Message, TaskState, TaskStatus, TaskStatusUpdateEvent
 from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped] # protobuf ships no types
 
-from services.contract.a2a.emitter import Agent, Emitter, EventOrderError, Incoming
+from services.contract.a2a.emitter import Agent, Declined, Emitter, EventOrderError, Incoming
 from services.contract.a2a.settings import ServerSettings
 from services.contract.a2a.wire import compact_json
 
@@ -159,6 +159,8 @@ class Executor(AgentExecutor):
             await self._agent.handle(incoming, out)
             if not out.ended:
                 await out.failed(log_internal_error("handler_left_task_open"))
+        except Declined as declined:
+            await out.failed(str(declined))
         except Exception as error:  # noqa: BLE001 - the boundary: nothing of it may reach the peer
             text = log_internal_error("handler_failed", error)
             if not out.ended:

@@ -26,7 +26,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.contract.a2a.card import CARD_PATH, OLD_CARD_PATH, build_card
-from services.contract.a2a.emitter import Agent, Emitter, EventOrderError, Incoming
+from services.contract.a2a.emitter import Agent, Declined, Emitter, EventOrderError, Incoming
 from services.contract.a2a.executor import TICKET, Executor, Gate
 from services.contract.a2a.limits import BearerCheck, BoundedBody, PatientProtocol
 from services.contract.a2a.rpc import CallContexts, Dispatcher, Endpoint, Handler, turned_away
@@ -36,6 +36,7 @@ from services.contract.a2a.tasks import TaskMemory
 __all__ = [
     "Agent",
     "AgentProfile",
+    "Declined",
     "Emitter",
     "EventOrderError",
     "Incoming",
@@ -119,20 +120,22 @@ def serve(agent: Agent, profile: AgentProfile, settings: ServerSettings, *, clos
     # Every bad request of a peer is an error with a trace to the SDK; ours are logged where they are handled.
     logging.getLogger("a2a").setLevel(logging.CRITICAL)
     try:
-        listening = socket.create_server(
-            (settings.host, settings.port), family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        )
+        listening = listen(settings)
     except OSError as error:
         reason = str(error)
         log.error("server_could_not_listen", host=settings.host, port=settings.port, reason=reason)  # noqa: TRY400 - the user needs no trace
         return 1
-    settings = replace(settings, port=listening.getsockname()[1])
     if settings.host in UNSPECIFIED_HOSTS and settings.auth_token is None:
         log.warning("server_open_to_the_network", host=settings.host, remedy="give it a token, see --auth-token-env")
-    app = build_app(agent, profile, settings, closing=closing)
-    server = _Server(_config(app, settings), app, settings)
+    server = Server(agent, profile, replace(settings, port=listening.getsockname()[1]), closing=closing)
     server.run(sockets=[listening])
     return 1 if server.force_exit else 0
+
+
+def listen(settings: ServerSettings) -> socket.socket:
+    """A bound socket, so that a free port is known before the card is made. Raises OSError."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    return socket.create_server((settings.host, settings.port), family=family)
 
 
 def _config(app: App, settings: ServerSettings) -> uvicorn.Config:
@@ -151,12 +154,14 @@ def _config(app: App, settings: ServerSettings) -> uvicorn.Config:
     )
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn, that drains before it closes its sockets and does not die of the signal it handled."""
 
-    def __init__(self, config: uvicorn.Config, app: App, settings: ServerSettings) -> None:
-        super().__init__(config)
-        self._app = app
+    def __init__(
+        self, agent: Agent, profile: AgentProfile, settings: ServerSettings, *, closing: Closing | None = None
+    ) -> None:
+        self.app = build_app(agent, profile, settings, closing=closing)
+        super().__init__(_config(self.app, settings))
         self._settings = settings
         self._stopping: asyncio.Task[None] | None = None
         self._stop_asked = False
@@ -184,7 +189,7 @@ class _Server(uvicorn.Server):
 
     async def _stop(self) -> None:
         try:
-            await self._app.stop()
+            await self.app.stop()
         finally:
             self.should_exit = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fnmatch
 import ipaddress
 import socket
@@ -93,7 +94,7 @@ class CheckedResolver(AbstractResolver):
         found = await self._system.resolve(host, port, family)
         for entry in found:
             if fault := self._policy.address_fault(entry["host"]):
-                raise OSError(f"{host}: {fault}")
+                raise PermissionError(errno.EACCES, f"{host}: {fault}")
         return found
 
     async def close(self) -> None:

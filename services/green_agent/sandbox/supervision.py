@@ -106,7 +106,11 @@ class Cell:
 
     def take_report(self) -> None:
         """Read the watcher's report. Raises SandboxError when it is missing or tells of a broken sandbox."""
-        message = self.life.recv(REPORT_BYTES)
+        try:
+            message = self.life.recv(REPORT_BYTES)
+        except ConnectionResetError:
+            # The watcher ended without reading our request to stop; its report is behind this error.
+            message = self.life.recv(REPORT_BYTES)
         if not message:
             raise SandboxError("a sandbox watcher ended without a report")
         report = json.loads(message)

@@ -180,7 +180,8 @@ def _describe(quantity: Quantity) -> str:
         case Measure.RELATIVE:
             parts += [quantity.unit, f"{quantity.decimals} decimals, within {100 * quantity.tolerance:.3g} %"]
         case Measure.ABSOLUTE:
-            parts += [quantity.unit, f"{quantity.decimals} decimals, within {quantity.tolerance:.3g}"]
+            points = " percentage points" if "%" in quantity.unit else ""
+            parts += [quantity.unit, f"{quantity.decimals} decimals, within {quantity.tolerance:.3g}{points}"]
     return "; ".join(part for part in parts if part)
 
 

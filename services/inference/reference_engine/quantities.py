@@ -53,9 +53,9 @@ def _after(word: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![A-Za-z]){word}(?![A-Za-z]){_LINK}{_DIGITS}(?:{_ANY_UNIT})?")
 
 
-def _nearby(word: str) -> re.Pattern[str]:
+def _nearby(word: str, unit: str = rf"(?:{_ANY_UNIT})?") -> re.Pattern[str]:
     """The number follows the word in the same part of the sentence."""
-    return re.compile(rf"(?<![A-Za-z]){word}(?![A-Za-z])[^\d\n;.]{{0,40}}?{_DIGITS}(?:{_ANY_UNIT})?")
+    return re.compile(rf"(?<![A-Za-z]){word}(?![A-Za-z])[^\d\n;.]{{0,40}}?{_DIGITS}{unit}")
 
 
 def _share_before(word: str) -> re.Pattern[str]:
@@ -70,12 +70,12 @@ def _count_before(word: str) -> re.Pattern[str]:
 
 _SPOT: Final = r"(?:(?i:spot(?: price)?|underlying(?: price)?|(?:stock|share|index)(?: price)?)|S(?:_?0)?(?=\s*[=:\d]))"
 _STRIKE: Final = r"(?:(?i:strike(?: price)?|struck|exercise price)|K(?=\s*[=:\d]))"
-_RATE: Final = r"(?:(?i:(?:risk[- ]free |interest )?rate)|r(?=\s*[=:\d]))"
-_DIVIDEND: Final = r"(?:(?i:dividend(?: yield)?)|q(?=\s*[=:\d]))"
+_RATE: Final = r"(?:(?i:(?:risk[- ]free |interest )?rate|money costs)|r(?=\s*[=:\d]))"
+_DIVIDEND: Final = r"(?:(?i:dividend(?: yield)?|yields)|q(?=\s*[=:\d]))"
 _VOLATILITY: Final = r"(?:(?i:(?:implied )?volatility|vol|sigma)|\N{GREEK SMALL LETTER SIGMA})"
 _PRICE: Final = (
-    r"(?i:(?:market|option|call|put) price|premium|priced|price of the (?:option|call|put)|"
-    r"(?:option|call|put)(?: itself)? (?:trades|trading|is quoted|is trading|costs|sells)(?: at| for)?)"
+    r"(?i:(?:market|option|call|put) price|premium|priced|price of the (?:option|call|put)|market pays|worth(?: exactly)?|"
+    r"(?:option|call|put)\b(?:[^;.]|\.\d){0,90}?\b(?:trades|trading|quoted|costs|sells)(?: at| for)?)"
 )
 _DAYS: Final = r"(?:(?i:days?)|d)"
 _TO_EXPIRY: Final = r"(?i:(?:days|time) to (?:expiry|expiration|maturity)(?: \(days\))?|days_to_expiry|DTE)"
@@ -84,9 +84,9 @@ _YEARS: Final = r"(?i:years?)"
 _PATTERNS: Final[Mapping[Quantity, tuple[re.Pattern[str], ...]]] = {
     Quantity.SPOT: (_after(_SPOT), _nearby(_SPOT)),
     Quantity.STRIKE: (_after(_STRIKE), _nearby(_STRIKE)),
-    Quantity.RATE: (_after(_RATE), _share_before(_RATE), _nearby(_RATE)),
-    Quantity.DIVIDEND: (_after(_DIVIDEND), _share_before(_DIVIDEND), _nearby(_DIVIDEND)),
-    Quantity.VOLATILITY: (_after(_VOLATILITY), _share_before(_VOLATILITY), _nearby(_VOLATILITY)),
+    Quantity.RATE: (_after(_RATE), _share_before(_RATE), _nearby(_RATE, _SHARE_UNIT)),
+    Quantity.DIVIDEND: (_after(_DIVIDEND), _share_before(_DIVIDEND), _nearby(_DIVIDEND, _SHARE_UNIT)),
+    Quantity.VOLATILITY: (_after(_VOLATILITY), _share_before(_VOLATILITY), _nearby(_VOLATILITY, _SHARE_UNIT)),
     Quantity.PRICE: (_after(_PRICE), _nearby(_PRICE)),
     Quantity.DAYS: (_count_before(_DAYS), _after(_TO_EXPIRY)),
     Quantity.YEARS: (_count_before(_YEARS), _after(r"T(?=\s*[=:])")),

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from services.contract.conversation import ModelFacts, Usage
 from services.contract.endpoints import Endpoint
-from services.contract.model_client import (
+from services.contract.model_call import (
     CallKey,
     ChatMessage,
     Completion,
-    ModelClient,
     ModelFailure,
     ModelUsage,
     Sampling,
     ToolSpec,
 )
-from services.contract.outcomes import AgentFailure
+from services.contract.model_client import ModelClient
+from services.contract.outcomes import AgentFailure, Outcome
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +40,6 @@ class ModelSession:
         client: ModelClient,
         endpoint: Endpoint,
         *,
-        sampling: Sampling,
         draw: Draw,
         first_call: int,
         deadline: float,
@@ -49,7 +48,6 @@ class ModelSession:
         self.calls = first_call
         self._client = client
         self._endpoint = endpoint
-        self._sampling = sampling
         self._draw = draw
         self._deadline = deadline
         self._fingerprint: str | None = None
@@ -68,11 +66,13 @@ class ModelSession:
         )
         self.calls += 1
         given = await self._client.complete(
-            messages, tools=tools, sampling=self._sampling, deadline=self._deadline, key=key
+            messages, tools=tools, sampling=Sampling(), deadline=self._deadline, key=key
         )
         self.usage += _usage(given.usage)
         if isinstance(given, ModelFailure):
-            raise AgentFailure(given.outcome, given.kind, given.message)
+            # A call that the closing client gave up is nobody's answer and nobody's fault above it.
+            own = given.outcome is Outcome.AGENT_ERROR
+            raise AgentFailure(Outcome.AGENT_ERROR if own else Outcome.INFRA_ERROR, given.kind, given.message)
         self._fingerprint = given.fingerprint
         return given
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.contract.model_client import ChatMessage
+from services.contract.model_call import ChatMessage
 from services.purple_agent.models.session import ModelSession
 from services.purple_agent.tools.toolbox import Toolbox
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from services.contract.model_client import ChatMessage, Completion, ToolSpec
+from services.contract.model_call import ChatMessage, Completion, ToolSpec
 from services.contract.outcomes import AgentFailure, Outcome
 from services.purple_agent.models.reasoning import without_reasoning
 from services.purple_agent.models.session import ModelSession

@@ -17,7 +17,7 @@ import structlog
 from pydantic import JsonValue, ValidationError
 
 from services.contract.assessment import nearest
-from services.contract.model_client import ToolCall
+from services.contract.model_call import ToolCall
 from services.contract.outcomes import Failure
 from services.purple_agent.tools.base import AnyTool, ToolError
 

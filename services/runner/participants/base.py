@@ -39,6 +39,8 @@ class StartOptions:
 
     run_id: str
     log_folder: Path
+    state_folder: Path
+    """Where agents write their addresses; gone after the run."""
     variables: dict[str, str] = field(repr=False)
     """Our environment and the `.env` file, for inheritance and references."""
     start_timeout_s: float | None = None

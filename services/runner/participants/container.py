@@ -89,7 +89,8 @@ class ContainerHost:
 
     def _run(self, spec: AgentSpec, environment: dict[str, str]) -> Container:
         limits = spec.limits
-        published = None if spec.endpoint is None else urlsplit(spec.endpoint).port
+        # 0 lets the engine choose.
+        published = 0 if spec.endpoint is None else urlsplit(spec.endpoint).port or 0
         command = ["--host", "0.0.0.0", "--port", str(PORT), "--card-url", f"http://{spec.role}:{PORT}/", *spec.args]  # noqa: S104 - inside its own network
         container = self._client.containers.create(
             spec.image or "",
@@ -201,4 +202,5 @@ def _connect(run_id: str) -> tuple[DockerClient, Network]:
 
 def _published_port(container: Container) -> str:
     container.reload()
-    return str(container.ports[f"{PORT}/tcp"][0]["HostPort"])
+    published = container.ports.get(f"{PORT}/tcp")
+    return str(published[0]["HostPort"]) if published else ""

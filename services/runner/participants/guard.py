@@ -30,8 +30,8 @@ def main(command: list[str]) -> int:
             command,
             stdin=subprocess.DEVNULL,
             process_group=0,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509
-        )  # nothing has started a thread here
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - no thread has been started
+        )
     except OSError as error:
         print(f"cannot start {command[0]!r}: {error.strerror}", file=sys.stderr, flush=True)  # noqa: T201 - the agent's log
         return 127

@@ -84,9 +84,7 @@ async def start_process(spec: AgentSpec, options: StartOptions, extra: Mapping[s
     if spec.endpoint is not None:
         await _refuse_stranger(spec.role, spec.endpoint)
         return await _spawn(spec, spec.endpoint, command, environment, options)
-    ready = options.log_folder / f"{spec.role}.url"
-    ready.parent.mkdir(parents=True, exist_ok=True)
-    ready.unlink(missing_ok=True)
+    ready = options.state_folder / f"{spec.role}.url"
     command += ["--port", "0", "--ready-file", str(ready.resolve())]
     return await _spawn(spec, ready, command, environment, options)
 

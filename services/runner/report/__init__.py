@@ -8,7 +8,7 @@ from pathlib import Path
 from services.contract.results import AssessmentResult
 from services.runner.journal import Journal
 from services.runner.report.results_file import NAME, result_of, results_document, write_json, write_text
-from services.runner.report.view import ReportView, build_view
+from services.runner.report.view import ReportView, build_view, models_that_answered
 
 __all__ = ["Report", "write_report"]
 
@@ -34,11 +34,12 @@ def write_report(journal: Journal, reference: str, folder: Path, *, copy_to: Pat
 
     run = journal.run(reference)
     rows = journal.rows(run.id)
-    result = result_of(run, rows)
+    transcripts = dict(journal.transcripts(run.id))
+    result = result_of(run, rows, models_that_answered(transcripts.values()))
     document = results_document(run, result)
     report = Report(
         result=result,
-        view=build_view(run, result, rows, dict(journal.transcripts(run.id))),
+        view=build_view(run, result, rows, transcripts),
         results_json=folder / NAME,
         markdown=folder / "report.md",
         html=folder / "report.html",

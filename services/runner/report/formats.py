@@ -14,7 +14,7 @@ from services.contract.conversation import Usage
 from services.contract.results import SubScore, TaskResult
 from services.runner.report.view import BenchmarkView
 
-UNKNOWN: Final = "–"
+UNKNOWN: Final = "\N{EN DASH}"
 LONGEST_TEXT: Final = 20_000
 """Characters of one text in the page; whole texts are in the journal."""
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -23,6 +23,11 @@ _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 def points(value: float | None) -> str:
     """A score of 0..100."""
     return UNKNOWN if value is None else f"{value:.1f}"
+
+
+def span(low: float | None, high: float | None) -> str:
+    """A range of scores; `unknown` when an end is."""
+    return "unknown" if low is None or high is None else f"{low:.1f} {UNKNOWN} {high:.1f}"
 
 
 def percent(value: float | None) -> str:
@@ -152,7 +157,7 @@ def pretty(value: JsonValue) -> str:
 
 
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
-    "points": points, "percent": percent, "seconds": seconds, "duration": duration, "count": count, "usd": usd,
+    "points": points, "span": span, "percent": percent, "seconds": seconds, "duration": duration, "count": count, "usd": usd,
     "tokens": tokens, "words": words, "title_words": title_words, "moment": moment, "cut": cut, "line": line, "n": number,
     "metrics": metrics, "shares": shares, "spent": spent, "evidence": evidence, "most_tokens": most_tokens, "pretty": pretty,
 }  # fmt: skip

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.contract.estimators import Interval
 from services.contract.results import DatasetScore, SectionScore
-from services.runner.report.formats import count, line, moment, percent, points, seconds, title_words, usd, words
-from services.runner.report.view import ReportView
+from services.runner.report.formats import (
+    UNKNOWN,
+    count,
+    line,
+    moment,
+    percent,
+    points,
+    seconds,
+    span,
+    title_words,
+    usd,
+    words,
+)
+from services.runner.report.view import ReportView, SectionView
 
 
 def render_markdown(view: ReportView) -> str:
@@ -16,37 +27,32 @@ def render_markdown(view: ReportView) -> str:
     parts = [
         f"# {_cell(view.headline_purple)}: {points(overall.score)} of 100",
         *(f"> **{_cell(banner.title)}.** {_cell(banner.text)}" for banner in view.banners),
-        f"95 % interval {_range(view.interval)}, bounds {points(overall.lower)} – {points(overall.upper)},"
-        f" coverage {percent(overall.coverage)}{'' if overall.grade is None else f', grade {overall.grade}'}.",
+        _headline(view),
         _table(
             ["", "score", "95 % interval", "bounds", "coverage", "passed", "n"],
-            [row for section in view.sections for row in _section_rows(section.score, section.benchmarks)],
+            [row for section in view.sections for row in _section_rows(section)],
         ),
         "## Outcomes",
         _table(["outcome", "trials"], [[words(label), str(number)] for label, number in view.outcomes]),
         *_faults(view),
         "## Agent time and usage",
         _usage(view),
-        f"Run `{view.run.id}` of {moment(view.run.created)}, status {view.run.status}, plan `{view.run.plan.digest}`,"
-        f" seed {view.run.plan.seed}.",
+        _record(view),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _section_rows(section: SectionScore, benchmarks: Sequence[object]) -> list[list[str]]:
-    from services.runner.report.view import BenchmarkView  # noqa: PLC0415
-
-    rows = [_score_row(f"**{title_words(section.section)}**", section)]
-    return rows + [_score_row(b.name, b.score) for b in benchmarks if isinstance(b, BenchmarkView)]
+def _section_rows(section: SectionView) -> list[list[str]]:
+    head = _score_row(f"**{title_words(section.score.section)}**", section.score)
+    return [head, *(_score_row(benchmark.name, benchmark.score) for benchmark in section.benchmarks)]
 
 
 def _score_row(name: str, score: SectionScore | DatasetScore) -> list[str]:
-    known = score.interval_low is not None and score.interval_high is not None
     return [
         name,
         points(score.score),
-        f"{points(score.interval_low)} – {points(score.interval_high)}" if known else "unknown",
-        f"{points(score.lower)} – {points(score.upper)}",
+        span(score.interval_low, score.interval_high),
+        span(score.lower, score.upper),
         percent(score.counted / score.planned if score.planned else 1.0),
         percent(score.accuracy),
         f"{score.counted}/{score.planned}",
@@ -66,7 +72,11 @@ def _usage(view: ReportView) -> str:
         ["median", "90 %", "99 %", "tokens in", "tokens out", "model calls", "cost"],
         [
             [
-                *((seconds(times.p50), seconds(times.p90), seconds(times.p99)) if times else ("–", "–", "–")),
+                *(
+                    (seconds(times.p50), seconds(times.p90), seconds(times.p99))
+                    if times
+                    else (UNKNOWN, UNKNOWN, UNKNOWN)
+                ),
                 count(view.usage.input_tokens),
                 count(view.usage.output_tokens),
                 count(view.usage.calls),
@@ -76,8 +86,18 @@ def _usage(view: ReportView) -> str:
     )
 
 
-def _range(interval: Interval | None) -> str:
-    return "unknown" if interval is None else f"{points(interval.low)} – {points(interval.high)}"
+def _headline(view: ReportView) -> str:
+    overall = view.overall
+    likely = span(overall.interval_low, overall.interval_high)
+    grade = "" if overall.grade is None else f", grade {overall.grade}"
+    bounds = span(overall.lower, overall.upper)
+    return f"95 % interval {likely}, bounds {bounds}, coverage {percent(overall.coverage)}{grade}."
+
+
+def _record(view: ReportView) -> str:
+    run = view.run
+    facts = f"status {run.status}, plan `{run.plan.digest}`, seed {run.plan.seed}"
+    return f"Run `{run.id}` of {moment(run.created)}, {facts}."
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -12,6 +12,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from services.contract.aggregation import aggregate
+from services.contract.conversation import ModelFacts
 from services.contract.results import AssessmentResult, TaskResult
 from services.runner.failures import ReportError
 from services.runner.journal import RunRecord, RunStatus
@@ -23,7 +24,7 @@ COMPUTED: Final = frozenset(
 """Facts of green's artifact that a resumed run computes anew from its rows."""
 
 
-def result_of(run: RunRecord, rows: Sequence[TaskResult]) -> AssessmentResult:
+def result_of(run: RunRecord, rows: Sequence[TaskResult], models: Sequence[ModelFacts]) -> AssessmentResult:
     """The result of a run, from its plan and rows; what green said of itself and the provenance go beside the numbers."""
     kept = {key: value for key, value in run.reported.items() if key not in COMPUTED}
     config = run.request.get("config")
@@ -31,6 +32,7 @@ def result_of(run: RunRecord, rows: Sequence[TaskResult]) -> AssessmentResult:
         "run_id": run.id,
         "run_status": str(run.status),
         "model_id": config.get("model_id") if isinstance(config, dict) else None,
+        "models": [model.model_dump(mode="json") for model in models],
         "provenance": run.provenance,
     }
     return aggregate(run.plan, rows, metadata=kept | own)

@@ -10,14 +10,14 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from services.contract.conversation import Usage
-from services.contract.estimators import Interval
+from services.contract.conversation import ModelFacts, Usage
 from services.contract.outcomes import POLICY, Outcome
 from services.contract.results import AssessmentResult, DatasetScore, OverallScore, SectionScore, TaskResult
 from services.runner import statistics
 from services.runner.journal import RunRecord, RunStatus, StoredTranscript
 
-REFERENCE_LABEL: Final = "reference engine, no language model"
+REFERENCE_FINGERPRINT: Final = "reference-engine"
+"""How the `system_fingerprint` of the engine without a model begins (inference specification 8)."""
 MISSING: Final = "missing"
 OUTCOME_ORDER: Final = ("passed", "scored", *(str(o) for o in Outcome if o is not Outcome.SCORED), MISSING)
 """Of the bars: `passed` and `scored` (below the pass mark) are both outcome `scored`."""
@@ -75,7 +75,6 @@ class ReportView:
     run: RunRecord
     result: AssessmentResult
     overall: OverallScore
-    interval: Interval | None
     headline_purple: str
     banners: list[Banner]
     sections: list[SectionView]
@@ -88,7 +87,9 @@ class ReportView:
     retried: int
     duration_s: float | None
     trials: list[TrialView]
+    models: list[ModelFacts]
     facts: list[tuple[str, str]]
+    """The run record, flat."""
 
 
 def build_view(
@@ -99,6 +100,7 @@ def build_view(
 ) -> ReportView:
     """Arrange a run for reading."""
     by_key = {row.key: row for row in rows}
+    models = models_that_answered(transcripts.values())
     trials = [
         TrialView(
             number=number,
@@ -118,9 +120,8 @@ def build_view(
         run=run,
         result=result,
         overall=result.overall_score,
-        interval=statistics.overall_interval(result.sections),
         headline_purple=_purple(run),
-        banners=banners(run, result),
+        banners=banners(run, result, models),
         sections=_sections(result, trials),
         outcomes=_outcomes(trials),
         faults=statistics.faults(rows),
@@ -131,7 +132,8 @@ def build_view(
         retried=sum(bool(row.attempts) for row in rows),
         duration_s=_duration_s(run),
         trials=trials,
-        facts=list(_flattened("", run.provenance)),
+        models=models,
+        facts=[*_model_facts(models), *_flattened("", run.provenance)],
     )
 
 
@@ -142,9 +144,21 @@ def label_of(row: TaskResult | None) -> str:
     return "passed" if row.passed and POLICY[row.outcome].counts else str(row.outcome)
 
 
-def banners(run: RunRecord, result: AssessmentResult) -> list[Banner]:
+def models_that_answered(transcripts: Iterable[StoredTranscript]) -> list[ModelFacts]:
+    """Each model that the agent says it used, once."""
+    said = {
+        turn.reply.model.model_dump_json(): turn.reply.model
+        for stored in transcripts
+        if stored.transcript is not None
+        for turn in stored.transcript.turns
+        if turn.reply is not None and turn.reply.model is not None
+    }
+    return [said[key] for key in sorted(said)]
+
+
+def banners(run: RunRecord, result: AssessmentResult, models: Sequence[ModelFacts]) -> list[Banner]:
     """What qualifies the number, gravest first."""
-    found = [*_incomplete(run, result), *_reference(run), *_sandbox(run)]
+    found = [*_incomplete(run, result), *_reference(run, models), *_sandbox(run)]
     found += [
         Banner(level="notice", title=f"Left out: {shortfall.stratum}", text=shortfall.reason)
         for shortfall in run.plan.shortfalls
@@ -173,8 +187,9 @@ def _incomplete(run: RunRecord, result: AssessmentResult) -> list[Banner]:
     ]
 
 
-def _reference(run: RunRecord) -> list[Banner]:
-    if not run.provenance.get("reference_engine"):
+def _reference(run: RunRecord, models: Sequence[ModelFacts]) -> list[Banner]:
+    answered = any((model.fingerprint or "").startswith(REFERENCE_FINGERPRINT) for model in models)
+    if not answered and not run.provenance.get("reference_engine"):
         return []
     return [
         Banner(
@@ -248,6 +263,13 @@ def _duration_s(run: RunRecord) -> float | None:
     if run.finished is None or "earlier_executions" in run.provenance:
         return None
     return (datetime.fromisoformat(run.finished) - datetime.fromisoformat(run.created)).total_seconds()
+
+
+def _model_facts(models: Sequence[ModelFacts]) -> list[tuple[str, str]]:
+    return [
+        ("model that answered", ", ".join(filter(None, (model.provider, model.model, model.fingerprint))))
+        for model in models
+    ]
 
 
 def _flattened(prefix: str, value: JsonValue) -> Iterable[tuple[str, str]]:

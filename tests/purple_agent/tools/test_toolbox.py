@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from services.contract.model_client import ToolCall
 
+from services.contract.model_call import ToolCall
 from services.contract.outcomes import AgentFailure, Outcome
 from services.purple_agent.tools.base import Arguments, Result, Tool, Unit, formula
 from services.purple_agent.tools.registry import FORMULAS

@@ -167,19 +167,25 @@ GREEKS_GIVEN: Final = Template(
     name="greeks_given",
     category=Category.PNL_ATTRIBUTION,
     wordings=(
-        "A trader is {p.side} {p.size} contracts of an option with delta {p.delta:g}, gamma {p.gamma:g}, theta"
-        " {p.theta_per_day:g} USD a day and vega {p.vega_per_point:g} USD a point per long share. Within {p.days} days the"
-        " stock moves by {p.spot_move:+.2f} USD, implied volatility by {p.volatility_points:+.2f} points and the option"
-        " from {p.price_before:.2f} to {p.price_after:.2f} USD. Attribute the profit and loss of the position.",
-        "Explain the result of {p.size} {p.side} contracts. Per share of a long option the Greeks were: delta {p.delta:g},"
-        " gamma {p.gamma:g}, vega {p.vega_per_point:g} USD a point, theta {p.theta_per_day:g} USD a day. Then {p.days}"
-        " calendar days passed, the underlying changed by {p.spot_move:+.2f} USD and implied volatility by"
-        " {p.volatility_points:+.2f} points; the option's price went from {p.price_before:.2f} USD to"
-        " {p.price_after:.2f} USD.",
-        "Position: {p.side} {p.size} option contracts, entered at {p.price_before:.2f} USD a share and marked"
-        " {p.days} days later at {p.price_after:.2f} USD. Changes: underlying {p.spot_move:+.2f} USD, implied volatility"
-        " {p.volatility_points:+.2f} points. Greeks of one long option per share at entry: delta {p.delta:g}, gamma"
-        " {p.gamma:g}, theta {p.theta_per_day:g} USD per day, vega {p.vega_per_point:g} USD per point.",
+        (
+            "A trader is {p.side} {p.size} contracts of an option with delta {p.delta:g}, gamma {p.gamma:g}, theta"
+            " {p.theta_per_day:g} USD a day and vega {p.vega_per_point:g} USD a point per long share. Within {p.days} days the"
+            " stock moves by {p.spot_move:+.2f} USD, implied volatility by {p.volatility_points:+.2f} points and the option"
+            " from {p.price_before:.2f} to {p.price_after:.2f} USD. Attribute the profit and loss of the position."
+        ),
+        (
+            "Explain the result of {p.size} {p.side} contracts. Per share of a long option the Greeks were: delta {p.delta:g},"
+            " gamma {p.gamma:g}, vega {p.vega_per_point:g} USD a point, theta {p.theta_per_day:g} USD a day. Then {p.days}"
+            " calendar days passed, the underlying changed by {p.spot_move:+.2f} USD and implied volatility by"
+            " {p.volatility_points:+.2f} points; the option's price went from {p.price_before:.2f} USD to"
+            " {p.price_after:.2f} USD."
+        ),
+        (
+            "Position: {p.side} {p.size} option contracts, entered at {p.price_before:.2f} USD a share and marked"
+            " {p.days} days later at {p.price_after:.2f} USD. Changes: underlying {p.spot_move:+.2f} USD, implied volatility"
+            " {p.volatility_points:+.2f} points. Greeks of one long option per share at entry: delta {p.delta:g}, gamma"
+            " {p.gamma:g}, theta {p.theta_per_day:g} USD per day, vega {p.vega_per_point:g} USD per point."
+        ),
     ),
     conventions=f"{CONTRACT} {EXPANSION} {SIGNS}",
     asked=_asked(unexplained_tolerance=0.005),
@@ -191,20 +197,26 @@ REPRICED: Final = Template(
     name="repriced",
     category=Category.PNL_ATTRIBUTION,
     wordings=(
-        "You are {p.side} {p.size} contracts of the {p.kind} with strike {p.strike:.2f} USD and {p.market.days} days to"
-        " expiry. The stock is at {p.market.spot:.2f} USD with {p.market.volatility_pct:g} % implied volatility and a"
-        " dividend yield of {p.market.dividend_pct:g} %; the interest rate is {p.market.rate_pct:g} %. After"
-        " {p.days_passed} days the stock is at {p.spot_after:.2f} USD and implied volatility at"
-        " {p.volatility_after_pct:g} %. Value the option before and after, and attribute the change.",
-        "A {p.kind} struck at {p.strike:.2f} USD had {p.market.days} days left when spot was {p.market.spot:.2f} USD and"
-        " implied volatility {p.market.volatility_pct:g} %. Then {p.days_passed} days later spot was"
-        " {p.spot_after:.2f} USD and volatility {p.volatility_after_pct:g} %, with the interest rate still"
-        " {p.market.rate_pct:g} % and the dividend yield {p.market.dividend_pct:g} %. Attribute the model profit and loss"
-        " of {p.size} {p.side} contracts.",
-        "Reprice and explain: {p.side} {p.size} {p.kind} contracts, strike {p.strike:.2f} USD. Start: spot"
-        " {p.market.spot:.2f} USD, volatility {p.market.volatility_pct:g} %, {p.market.days} days. End: spot"
-        " {p.spot_after:.2f} USD, volatility {p.volatility_after_pct:g} %, {p.days_passed} days fewer. Interest rate"
-        " {p.market.rate_pct:g} %, dividend yield {p.market.dividend_pct:g} % throughout.",
+        (
+            "You are {p.side} {p.size} contracts of the {p.kind} with strike {p.strike:.2f} USD and {p.market.days} days to"
+            " expiry. The stock is at {p.market.spot:.2f} USD with {p.market.volatility_pct:g} % implied volatility and a"
+            " dividend yield of {p.market.dividend_pct:g} %; the interest rate is {p.market.rate_pct:g} %. After"
+            " {p.days_passed} days the stock is at {p.spot_after:.2f} USD and implied volatility at"
+            " {p.volatility_after_pct:g} %. Value the option before and after, and attribute the change."
+        ),
+        (
+            "A {p.kind} struck at {p.strike:.2f} USD had {p.market.days} days left when spot was {p.market.spot:.2f} USD and"
+            " implied volatility {p.market.volatility_pct:g} %. Then {p.days_passed} days later spot was"
+            " {p.spot_after:.2f} USD and volatility {p.volatility_after_pct:g} %, with the interest rate still"
+            " {p.market.rate_pct:g} % and the dividend yield {p.market.dividend_pct:g} %. Attribute the model profit and loss"
+            " of {p.size} {p.side} contracts."
+        ),
+        (
+            "Reprice and explain: {p.side} {p.size} {p.kind} contracts, strike {p.strike:.2f} USD. Start: spot"
+            " {p.market.spot:.2f} USD, volatility {p.market.volatility_pct:g} %, {p.market.days} days. End: spot"
+            " {p.spot_after:.2f} USD, volatility {p.volatility_after_pct:g} %, {p.days_passed} days fewer. Interest rate"
+            " {p.market.rate_pct:g} %, dividend yield {p.market.dividend_pct:g} % throughout."
+        ),
     ),
     conventions=f"{MODEL} {GREEKS} {CONTRACT} {EXPANSION} {SIGNS}",
     # A small difference of large parts: what rounding the Greeks to five digits does to it is forgiven.

@@ -118,15 +118,21 @@ FIVE_GREEKS: Final = Template(
     name="five_greeks",
     category=Category.GREEKS_ANALYSIS,
     wordings=(
-        "Give the five Greeks of a {p.kind} with strike {p.strike:.2f} USD and {p.market.days} days to expiry. The stock is"
-        " at {p.market.spot:.2f} USD, its dividend yield {p.market.dividend_pct:g} %, its volatility"
-        " {p.market.volatility_pct:g} % a year; the interest rate is {p.market.rate_pct:g} %.",
-        "A desk holds one long {p.kind} on a share at {p.market.spot:.2f} USD: strike {p.strike:.2f} USD,"
-        " {p.market.days} days left, volatility {p.market.volatility_pct:g} %, interest rate {p.market.rate_pct:g} %,"
-        " dividend yield {p.market.dividend_pct:g} %. Compute delta, gamma, theta, vega and rho.",
-        "How does the {p.market.days}-day {p.kind} struck at {p.strike:.2f} USD react to spot, time, volatility and rate?"
-        " Spot is {p.market.spot:.2f} USD, volatility {p.market.volatility_pct:g} %, the dividend yield"
-        " {p.market.dividend_pct:g} % and the interest rate {p.market.rate_pct:g} %.",
+        (
+            "Give the five Greeks of a {p.kind} with strike {p.strike:.2f} USD and {p.market.days} days to expiry. The stock is"
+            " at {p.market.spot:.2f} USD, its dividend yield {p.market.dividend_pct:g} %, its volatility"
+            " {p.market.volatility_pct:g} % a year; the interest rate is {p.market.rate_pct:g} %."
+        ),
+        (
+            "A desk holds one long {p.kind} on a share at {p.market.spot:.2f} USD: strike {p.strike:.2f} USD,"
+            " {p.market.days} days left, volatility {p.market.volatility_pct:g} %, interest rate {p.market.rate_pct:g} %,"
+            " dividend yield {p.market.dividend_pct:g} %. Compute delta, gamma, theta, vega and rho."
+        ),
+        (
+            "How does the {p.market.days}-day {p.kind} struck at {p.strike:.2f} USD react to spot, time, volatility and rate?"
+            " Spot is {p.market.spot:.2f} USD, volatility {p.market.volatility_pct:g} %, the dividend yield"
+            " {p.market.dividend_pct:g} % and the interest rate {p.market.rate_pct:g} %."
+        ),
     ),
     conventions=f"{MODEL} {GREEKS}",
     asked=(
@@ -144,18 +150,24 @@ BOOK_GREEKS: Final = Template(
     name="book_greeks",
     category=Category.GREEKS_ANALYSIS,
     wordings=(
-        "A book on one stock is {p.first}, {p.second} and {p.third}, all expiring in {p.market.days} days. The stock trades"
-        " at {p.market.spot:.2f} USD with volatility {p.market.volatility_pct:g} % and dividend yield"
-        " {p.market.dividend_pct:g} %; the interest rate is {p.market.rate_pct:g} %. Give the Greeks of the whole book and"
-        " the trade in shares that makes its delta zero.",
-        "You take over these contracts, all with {p.market.days} days to expiry: {p.first}; {p.second}; {p.third}. Spot"
-        " {p.market.spot:.2f} USD, volatility {p.market.volatility_pct:g} %, interest rate {p.market.rate_pct:g} %,"
-        " dividend yield {p.market.dividend_pct:g} %. Total the Greeks of the position and say how many shares must be"
-        " bought or sold to be delta neutral.",
-        "Aggregate the risk of a position that is {p.first}, {p.second} and {p.third} ({p.market.days} days left on each)."
-        " With the share at {p.market.spot:.2f} USD, an interest rate of {p.market.rate_pct:g} %, a dividend yield of"
-        " {p.market.dividend_pct:g} % and {p.market.volatility_pct:g} % volatility for all strikes, what are the Greeks"
-        " and what is the delta hedge in shares?",
+        (
+            "A book on one stock is {p.first}, {p.second} and {p.third}, all expiring in {p.market.days} days. The stock trades"
+            " at {p.market.spot:.2f} USD with volatility {p.market.volatility_pct:g} % and dividend yield"
+            " {p.market.dividend_pct:g} %; the interest rate is {p.market.rate_pct:g} %. Give the Greeks of the whole book and"
+            " the trade in shares that makes its delta zero."
+        ),
+        (
+            "You take over these contracts, all with {p.market.days} days to expiry: {p.first}; {p.second}; {p.third}. Spot"
+            " {p.market.spot:.2f} USD, volatility {p.market.volatility_pct:g} %, interest rate {p.market.rate_pct:g} %,"
+            " dividend yield {p.market.dividend_pct:g} %. Total the Greeks of the position and say how many shares must be"
+            " bought or sold to be delta neutral."
+        ),
+        (
+            "Aggregate the risk of a position that is {p.first}, {p.second} and {p.third} ({p.market.days} days left on each)."
+            " With the share at {p.market.spot:.2f} USD, an interest rate of {p.market.rate_pct:g} %, a dividend yield of"
+            " {p.market.dividend_pct:g} % and {p.market.volatility_pct:g} % volatility for all strikes, what are the Greeks"
+            " and what is the delta hedge in shares?"
+        ),
     ),
     conventions=f"{MODEL} {GREEKS} {CONTRACT} {SIGNS}",
     asked=(

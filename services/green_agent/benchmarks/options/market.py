@@ -19,7 +19,9 @@ GREEKS: Final = (
     " percentage point (0.01)."
 )
 CONTRACT: Final = "One contract covers 100 shares."
-SIGNS: Final = "Long positions, gains and amounts received are positive; short positions, losses and amounts paid negative."
+SIGNS: Final = (
+    "Long positions, gains and amounts received are positive; short positions, losses and amounts paid negative."
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

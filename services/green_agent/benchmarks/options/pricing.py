@@ -135,18 +135,24 @@ BSM_DIVIDEND: Final = Template(
     name="bsm_dividend",
     category=Category.OPTIONS_PRICING,
     wordings=(
-        "A stock trades at {p.market.spot:.2f} USD and pays a dividend yield of {p.market.dividend_pct:g} % a year. Its"
-        " volatility is {p.market.volatility_pct:g} % a year and the interest rate is {p.market.rate_pct:g} %. Value the"
-        " call and the put with strike {p.strike:.2f} USD that expire in {p.market.days} days, and split the value of the"
-        " one that is in the money into intrinsic value and time value.",
-        "Price both options struck at {p.strike:.2f} USD with {p.market.days} days to expiry. The underlying share stands"
-        " at {p.market.spot:.2f} USD, yields {p.market.dividend_pct:g} % and moves with {p.market.volatility_pct:g} %"
-        " annual volatility; money costs {p.market.rate_pct:g} %. For whichever of the two is in the money also give"
-        " intrinsic and time value.",
-        "You quote a two-way market in {p.market.days}-day options, strike {p.strike:.2f} USD. Spot"
-        " {p.market.spot:.2f} USD, interest rate {p.market.rate_pct:g} %, dividend yield {p.market.dividend_pct:g} %,"
-        " volatility {p.market.volatility_pct:g} %. What are call and put worth, and how much of the in-the-money option"
-        " is intrinsic and how much time value?",
+        (
+            "A stock trades at {p.market.spot:.2f} USD and pays a dividend yield of {p.market.dividend_pct:g} % a year. Its"
+            " volatility is {p.market.volatility_pct:g} % a year and the interest rate is {p.market.rate_pct:g} %. Value the"
+            " call and the put with strike {p.strike:.2f} USD that expire in {p.market.days} days, and split the value of the"
+            " one that is in the money into intrinsic value and time value."
+        ),
+        (
+            "Price both options struck at {p.strike:.2f} USD with {p.market.days} days to expiry. The underlying share stands"
+            " at {p.market.spot:.2f} USD, yields {p.market.dividend_pct:g} % and moves with {p.market.volatility_pct:g} %"
+            " annual volatility; money costs {p.market.rate_pct:g} %. For whichever of the two is in the money also give"
+            " intrinsic and time value."
+        ),
+        (
+            "You quote a two-way market in {p.market.days}-day options, strike {p.strike:.2f} USD. Spot"
+            " {p.market.spot:.2f} USD, interest rate {p.market.rate_pct:g} %, dividend yield {p.market.dividend_pct:g} %,"
+            " volatility {p.market.volatility_pct:g} %. What are call and put worth, and how much of the in-the-money option"
+            " is intrinsic and how much time value?"
+        ),
     ),
     conventions=MODEL,
     asked=(
@@ -163,16 +169,22 @@ AMERICAN_PUT: Final = Template(
     name="american_put",
     category=Category.OPTIONS_PRICING,
     wordings=(
-        "Value an American put with strike {p.strike:.2f} USD and {p.market.days} days to expiry on a stock at"
-        " {p.market.spot:.2f} USD. Volatility is {p.market.volatility_pct:g} % a year, the interest rate"
-        " {p.market.rate_pct:g} %, the dividend yield {p.market.dividend_pct:g} %.",
-        "A put that may be exercised on any day until it expires in {p.market.days} days has strike {p.strike:.2f} USD."
-        " The share costs {p.market.spot:.2f} USD, yields {p.market.dividend_pct:g} % and has"
-        " {p.market.volatility_pct:g} % annual volatility; the interest rate is {p.market.rate_pct:g} %. What is the put"
-        " worth, the right to exercise early included?",
-        "Spot {p.market.spot:.2f} USD, strike {p.strike:.2f} USD, {p.market.days} days, volatility"
-        " {p.market.volatility_pct:g} %, interest rate {p.market.rate_pct:g} %, dividend yield"
-        " {p.market.dividend_pct:g} %: find the value of the American put.",
+        (
+            "Value an American put with strike {p.strike:.2f} USD and {p.market.days} days to expiry on a stock at"
+            " {p.market.spot:.2f} USD. Volatility is {p.market.volatility_pct:g} % a year, the interest rate"
+            " {p.market.rate_pct:g} %, the dividend yield {p.market.dividend_pct:g} %."
+        ),
+        (
+            "A put that may be exercised on any day until it expires in {p.market.days} days has strike {p.strike:.2f} USD."
+            " The share costs {p.market.spot:.2f} USD, yields {p.market.dividend_pct:g} % and has"
+            " {p.market.volatility_pct:g} % annual volatility; the interest rate is {p.market.rate_pct:g} %. What is the put"
+            " worth, the right to exercise early included?"
+        ),
+        (
+            "Spot {p.market.spot:.2f} USD, strike {p.strike:.2f} USD, {p.market.days} days, volatility"
+            " {p.market.volatility_pct:g} %, interest rate {p.market.rate_pct:g} %, dividend yield"
+            " {p.market.dividend_pct:g} %: find the value of the American put."
+        ),
     ),
     conventions=(
         "The put is American. Use Black-Scholes-Merton dynamics with the interest rate and the dividend yield"
@@ -187,20 +199,24 @@ IMPLIED_VOL: Final = Template(
     name="implied_vol",
     category=Category.OPTIONS_PRICING,
     wordings=(
-        "A {p.kind} with strike {p.strike:.2f} USD and {p.days} days to expiry trades at {p.price:.2f} USD. The stock is at"
-        " {p.spot:.2f} USD and yields {p.dividend_pct:g} %; the interest rate is {p.rate_pct:g} %. Which volatility does"
-        " the price imply?",
-        "The market pays {p.price:.2f} USD for the {p.kind} struck at {p.strike:.2f} USD that expires in {p.days} days."
-        " Given spot {p.spot:.2f} USD, interest rate {p.rate_pct:g} % and dividend yield {p.dividend_pct:g} %, back out the"
-        " implied volatility.",
-        "Find the annual volatility at which a {p.days}-day {p.kind}, strike {p.strike:.2f} USD, is worth exactly"
-        " {p.price:.2f} USD, with the share at {p.spot:.2f} USD, dividend yield {p.dividend_pct:g} % and interest rate"
-        " {p.rate_pct:g} %.",
+        (
+            "A {p.kind} with strike {p.strike:.2f} USD and {p.days} days to expiry trades at {p.price:.2f} USD. The stock is at"
+            " {p.spot:.2f} USD and yields {p.dividend_pct:g} %; the interest rate is {p.rate_pct:g} %. Which volatility does"
+            " the price imply?"
+        ),
+        (
+            "The market pays {p.price:.2f} USD for the {p.kind} struck at {p.strike:.2f} USD that expires in {p.days} days."
+            " Given spot {p.spot:.2f} USD, interest rate {p.rate_pct:g} % and dividend yield {p.dividend_pct:g} %, back out the"
+            " implied volatility."
+        ),
+        (
+            "Find the annual volatility at which a {p.days}-day {p.kind}, strike {p.strike:.2f} USD, is worth exactly"
+            " {p.price:.2f} USD, with the share at {p.spot:.2f} USD, dividend yield {p.dividend_pct:g} % and interest rate"
+            " {p.rate_pct:g} %."
+        ),
     ),
     conventions=MODEL,
-    asked=(
-        amount("implied_volatility_pct", "annual implied volatility", Dimension.GREEKS, unit="%", decimals=2),
-    ),
+    asked=(amount("implied_volatility_pct", "annual implied volatility", Dimension.GREEKS, unit="%", decimals=2),),
     draw=_draw_priced,
     key=_implied_key,
 )
@@ -209,15 +225,21 @@ PARITY_GAP: Final = Template(
     name="parity_gap",
     category=Category.OPTIONS_PRICING,
     wordings=(
-        "Call and put with strike {p.strike:.2f} USD and {p.days} days to expiry are quoted at {p.call:.2f} USD and"
-        " {p.put:.2f} USD. The stock costs {p.spot:.2f} USD and yields {p.dividend_pct:g} %; the interest rate is"
-        " {p.rate_pct:g} %. By how much is put-call parity violated today?",
-        "Check put-call parity: spot {p.spot:.2f} USD, strike {p.strike:.2f} USD, {p.days} days, call {p.call:.2f} USD, put"
-        " {p.put:.2f} USD, interest rate {p.rate_pct:g} %, dividend yield {p.dividend_pct:g} %. What is the gap in today's"
-        " money?",
-        "On a share at {p.spot:.2f} USD (dividend yield {p.dividend_pct:g} %) a {p.days}-day call struck at"
-        " {p.strike:.2f} USD costs {p.call:.2f} USD and the put of the same strike and expiry {p.put:.2f} USD. With an"
-        " interest rate of {p.rate_pct:g} %, how far is the pair from put-call parity?",
+        (
+            "Call and put with strike {p.strike:.2f} USD and {p.days} days to expiry are quoted at {p.call:.2f} USD and"
+            " {p.put:.2f} USD. The stock costs {p.spot:.2f} USD and yields {p.dividend_pct:g} %; the interest rate is"
+            " {p.rate_pct:g} %. By how much is put-call parity violated today?"
+        ),
+        (
+            "Check put-call parity: spot {p.spot:.2f} USD, strike {p.strike:.2f} USD, {p.days} days, call {p.call:.2f} USD, put"
+            " {p.put:.2f} USD, interest rate {p.rate_pct:g} %, dividend yield {p.dividend_pct:g} %. What is the gap in today's"
+            " money?"
+        ),
+        (
+            "On a share at {p.spot:.2f} USD (dividend yield {p.dividend_pct:g} %) a {p.days}-day call struck at"
+            " {p.strike:.2f} USD costs {p.call:.2f} USD and the put of the same strike and expiry {p.put:.2f} USD. With an"
+            " interest rate of {p.rate_pct:g} %, how far is the pair from put-call parity?"
+        ),
     ),
     conventions=(
         "All options are European; rate and yield are continuously compounded, ACT/365 fixed, T = days / 365. The gap is"

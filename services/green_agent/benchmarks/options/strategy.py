@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from services.contract.pricing import Kind
-from services.green_agent.benchmarks.options.market import Market, cents, draw_market, strike_near
+from services.green_agent.benchmarks.options.market import Market, draw_market, strike_near
 from services.green_agent.benchmarks.options.template import (
     Asked,
     Category,
@@ -247,7 +247,7 @@ def _put_ratio_key(params: PutRatio) -> Mapping[str, Value]:
     return {
         "net_premium_usd": net,
         "max_profit_usd": width + net,
-        "loss_at_zero_usd": lower,
+        "max_loss_per_contract_usd": 100 * lower,
         "lower_breakeven_usd": lower,
         "upper_breakeven_usd": upper,
         "profit_probability_pct": 100 * (below_upper - params.market.chance_below(lower)),
@@ -278,7 +278,8 @@ VERTICAL: Final = Template(
         " USD ({p.low_trade} it) and the one struck at {p.high:.2f} USD at {p.high_premium:.2f} USD ({p.high_trade} it)."
         " Describe the position." + SETTING,
         "You {p.high_trade} one {p.kind} with strike {p.high:.2f} USD for {p.high_premium:.2f} USD and {p.low_trade} one"
-        " {p.kind} with strike {p.low:.2f} USD for {p.low_premium:.2f} USD. What can this vertical win and lose?" + SETTING,
+        " {p.kind} with strike {p.low:.2f} USD for {p.low_premium:.2f} USD. What can this vertical win and lose?"
+        + SETTING,
     ),
     conventions=CONVENTIONS,
     asked=_asked(_MAX_LOSS, _BREAKEVEN),
@@ -362,7 +363,11 @@ PUT_RATIO: Final = Template(
     conventions=CONVENTIONS,
     asked=_asked(
         amount(
-            "loss_at_zero_usd", "loss if the share ends at zero, without sign", Dimension.STRATEGY, decimals=2
+            "max_loss_per_contract_usd",
+            "largest possible loss of one spread in contracts of 100 shares, without sign",
+            Dimension.STRATEGY,
+            unit="USD",
+            decimals=2,
         ),
         _LOWER,
         _UPPER,

@@ -106,9 +106,7 @@ def ask(template: Template[P], params: P, wording: str) -> Question[P]:
     """The question in one wording."""
     body = " ".join(f"{wording.format(p=params)} {template.conventions}".split())
     form = answer_form([asked.quantity for asked in template.asked])
-    return Question(
-        template=template, params=params, prompt=f"{body}\n\n{form}", keys=template.key(params)
-    )
+    return Question(template=template, params=params, prompt=f"{body}\n\n{form}", keys=template.key(params))
 
 
 def is_valid(question: Question[P]) -> bool:

@@ -7,6 +7,7 @@ import random
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from services.green_agent.benchmarks.options.market import SIGNS, cents, draw_market, strike_near
@@ -72,7 +73,7 @@ class HedgedGamma:
 
 def realised_volatility(closes: Sequence[float]) -> float:
     """Annual volatility (0.2 = 20 %): sample sd (n - 1) of the log returns times sqrt(252)."""
-    returns = [math.log(after / before) for before, after in zip(closes, closes[1:], strict=False)]
+    returns = [math.log(after / before) for before, after in pairwise(closes)]
     return statistics.stdev(returns) * math.sqrt(TRADING_DAYS)
 
 
@@ -88,16 +89,16 @@ def _draw_history(rng: random.Random) -> History:
     closes = [cents(rng.uniform(60.0, 600.0))]
     for _ in range(rng.randint(10, 14)):
         closes.append(cents(closes[-1] * math.exp(rng.gauss(0.0, daily))))
-    realised = 100 * realised_volatility(closes)
-    implied = max(cents(realised + rng.uniform(-9.0, 9.0)), 5.0)
-    return History(closes=tuple(closes), implied_pct=implied, threshold_points=rng.choice((2.5, 3.5, 4.5)))
+    threshold = rng.choice((2.5, 3.5, 4.5))
+    # Well inside or well outside the threshold, so that the rule's verdict never hangs on a rounding.
+    gap = rng.choice((-1, 1)) * threshold * rng.choice((rng.uniform(0.2, 0.85), rng.uniform(1.2, 2.5)))
+    implied = cents(100 * realised_volatility(closes) + gap)
+    return History(closes=tuple(closes), implied_pct=implied, threshold_points=threshold)
 
 
 def _history_key(params: History) -> Mapping[str, Value]:
     realised = 100 * realised_volatility(params.closes)
     premium = params.implied_pct - realised
-    if abs(abs(premium) - params.threshold_points) < 0.2:
-        premium = math.nan  # too close to the rule's threshold: the draw is refused
     trade = "stand aside" if abs(premium) <= params.threshold_points else "sell" if premium > 0 else "buy"
     return {"realised_volatility_pct": realised, "iv_minus_hv_points": premium, "trade": trade}
 
@@ -128,7 +129,7 @@ def _draw_term_structure(rng: random.Random) -> TermStructure:
     near_pct = rng.uniform(14.0, 55.0)
     return TermStructure(
         near_pct=cents(near_pct),
-        far_pct=cents(near_pct * rng.uniform(0.92, 1.15)),
+        far_pct=cents(near_pct * rng.choice((rng.uniform(0.88, 0.96), rng.uniform(1.04, 1.15)))),
         near_days=near_days,
         far_days=near_days + rng.randint(30, 180),
     )
@@ -167,15 +168,21 @@ REALISED_VOL: Final = Template(
     name="realised_vol",
     category=Category.VOLATILITY_TRADING,
     wordings=(
-        "Daily closes of a stock, oldest first: {p.listed} USD. Its options imply {p.implied_pct:g} % volatility. The desk"
-        " sells volatility when implied exceeds realised by more than {p.threshold_points:g} points, buys it when realised"
-        " exceeds implied by more than that, and stands aside otherwise.",
-        "A stock closed at {p.listed} USD on consecutive days. Compare its realised volatility with the implied volatility"
-        " of {p.implied_pct:g} % and follow this rule: a difference of more than {p.threshold_points:g} points is traded"
-        " (sell volatility if implied is the higher, buy it if realised is), a smaller one is not.",
-        "Options on a share trade at an implied volatility of {p.implied_pct:g} %. The share's last closes, the most recent"
-        " at the end, are {p.listed} USD. Is volatility a sale, a purchase, or neither, if only gaps beyond"
-        " {p.threshold_points:g} volatility points between implied and realised are traded?",
+        (
+            "Daily closes of a stock, oldest first: {p.listed} USD. Its options imply {p.implied_pct:g} % volatility. The desk"
+            " sells volatility when implied exceeds realised by more than {p.threshold_points:g} points, buys it when realised"
+            " exceeds implied by more than that, and stands aside otherwise."
+        ),
+        (
+            "A stock closed at {p.listed} USD on consecutive days. Compare its realised volatility with the implied volatility"
+            " of {p.implied_pct:g} % and follow this rule: a difference of more than {p.threshold_points:g} points is traded"
+            " (sell volatility if implied is the higher, buy it if realised is), a smaller one is not."
+        ),
+        (
+            "Options on a share trade at an implied volatility of {p.implied_pct:g} %. The share's last closes, the most recent"
+            " at the end, are {p.listed} USD. Is volatility a sale, a purchase, or neither, if only gaps beyond"
+            " {p.threshold_points:g} volatility points between implied and realised are traded?"
+        ),
     ),
     conventions=(
         "Realised volatility is the sample standard deviation (divisor n - 1) of the daily log returns times sqrt(252)."
@@ -193,13 +200,19 @@ STRADDLE_MOVE: Final = Template(
     name="straddle_move",
     category=Category.VOLATILITY_TRADING,
     wordings=(
-        "The {p.days}-day straddle struck at {p.strike:.2f} USD costs {p.call:.2f} USD for the call and {p.put:.2f} USD for"
-        " the put. The stock is at {p.spot:.2f} USD. Which move does it imply, and where does its buyer break even?",
-        "With a share at {p.spot:.2f} USD, call and put with strike {p.strike:.2f} USD and {p.days} days to expiry trade at"
-        " {p.call:.2f} and {p.put:.2f} USD. Give the implied move and the prices between which a buyer of both loses.",
-        "An event falls into the life of {p.days}-day options. Strike {p.strike:.2f} USD: call {p.call:.2f} USD, put"
-        " {p.put:.2f} USD; spot {p.spot:.2f} USD. What move does the market price, and beyond which prices at expiry does"
-        " the straddle pay?",
+        (
+            "The {p.days}-day straddle struck at {p.strike:.2f} USD costs {p.call:.2f} USD for the call and {p.put:.2f} USD for"
+            " the put. The stock is at {p.spot:.2f} USD. Which move does it imply, and where does its buyer break even?"
+        ),
+        (
+            "With a share at {p.spot:.2f} USD, call and put with strike {p.strike:.2f} USD and {p.days} days to expiry trade at"
+            " {p.call:.2f} and {p.put:.2f} USD. Give the implied move and the prices between which a buyer of both loses."
+        ),
+        (
+            "An event falls into the life of {p.days}-day options. Strike {p.strike:.2f} USD: call {p.call:.2f} USD, put"
+            " {p.put:.2f} USD; spot {p.spot:.2f} USD. What move does the market price, and beyond which prices at expiry does"
+            " the straddle pay?"
+        ),
     ),
     conventions="The implied move is the price of the straddle in percent of the spot; break-evens are at expiry.",
     asked=(
@@ -215,12 +228,18 @@ FORWARD_VARIANCE: Final = Template(
     name="forward_variance",
     category=Category.VOLATILITY_TRADING,
     wordings=(
-        "At-the-money implied volatility is {p.near_pct:g} % for {p.near_days} days and {p.far_pct:g} % for {p.far_days}"
-        " days. Which variance and volatility does that imply for the time between the two expiries?",
-        "Options that expire in {p.near_days} days trade at {p.near_pct:g} % volatility, those that expire in {p.far_days}"
-        " days at {p.far_pct:g} %. Find the forward variance and the forward volatility from the near to the far expiry.",
-        "From a term structure of {p.near_pct:g} % ({p.near_days} days) and {p.far_pct:g} % ({p.far_days} days) derive the"
-        " annual variance, and the volatility, of the period after the near expiry up to the far one.",
+        (
+            "At-the-money implied volatility is {p.near_pct:g} % for {p.near_days} days and {p.far_pct:g} % for {p.far_days}"
+            " days. Which variance and volatility does that imply for the time between the two expiries?"
+        ),
+        (
+            "Options that expire in {p.near_days} days trade at {p.near_pct:g} % volatility, those that expire in {p.far_days}"
+            " days at {p.far_pct:g} %. Find the forward variance and the forward volatility from the near to the far expiry."
+        ),
+        (
+            "From a term structure of {p.near_pct:g} % ({p.near_days} days) and {p.far_pct:g} % ({p.far_days} days) derive the"
+            " annual variance, and the volatility, of the period after the near expiry up to the far one."
+        ),
     ),
     conventions="Total variance (volatility^2 x T, T = days / 365) is additive over time; volatilities are annual.",
     asked=(
@@ -235,15 +254,21 @@ GAMMA_PNL: Final = Template(
     name="gamma_pnl",
     category=Category.VOLATILITY_TRADING,
     wordings=(
-        "A delta-hedged book has a gamma of {p.gamma_shares_per_usd:g} shares per USD at a spot of {p.spot:.2f} USD. Over"
-        " {p.days} days the stock realises {p.realised_pct:g} % volatility; the options were bought or sold at"
-        " {p.implied_pct:g} %. What does the hedging bring?",
-        "Implied volatility was {p.implied_pct:g} %, realised volatility over the following {p.days} days"
-        " {p.realised_pct:g} %. Estimate the result of a delta-hedged position with gamma {p.gamma_shares_per_usd:g} shares"
-        " per USD, spot {p.spot:.2f} USD.",
-        "You ran a hedged option book for {p.days} days: gamma {p.gamma_shares_per_usd:g} shares per USD, share price about"
-        " {p.spot:.2f} USD, volatility realised {p.realised_pct:g} % against {p.implied_pct:g} % implied. Split the profit"
-        " and loss into gamma and theta.",
+        (
+            "A delta-hedged book has a gamma of {p.gamma_shares_per_usd:g} shares per USD at a spot of {p.spot:.2f} USD. Over"
+            " {p.days} days the stock realises {p.realised_pct:g} % volatility; the options were bought or sold at"
+            " {p.implied_pct:g} %. What does the hedging bring?"
+        ),
+        (
+            "Implied volatility was {p.implied_pct:g} %, realised volatility over the following {p.days} days"
+            " {p.realised_pct:g} %. Estimate the result of a delta-hedged position with gamma {p.gamma_shares_per_usd:g} shares"
+            " per USD, spot {p.spot:.2f} USD."
+        ),
+        (
+            "You ran a hedged option book for {p.days} days: gamma {p.gamma_shares_per_usd:g} shares per USD, share price about"
+            " {p.spot:.2f} USD, volatility realised {p.realised_pct:g} % against {p.implied_pct:g} % implied. Split the profit"
+            " and loss into gamma and theta."
+        ),
     ),
     conventions=(
         "Use the approximation P&L = 0.5 x gamma x spot^2 x (realised^2 - implied^2) x T with constant gamma and spot and"

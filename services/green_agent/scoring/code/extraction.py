@@ -31,7 +31,7 @@ def extract_python(reply: str, *, prompt: str, entry_point: str) -> Program | No
     `prompt` is the code the agent was given (signature and docstring; empty when it was given none): what a whole program
     lacks of it is put before the program, and a body is put after it.
     """
-    text = without_reasoning(reply)
+    text = without_reasoning(reply.replace("\r\n", "\n").replace("\r", "\n"))
     fenced = blocks(text, is_whole=programs.parses)
     code = _chosen(fenced, entry_point) if fenced else text
     tree = programs.parse(code)

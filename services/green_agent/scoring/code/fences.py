@@ -19,9 +19,10 @@ class Block:
 
 
 # An opening tag begins a line: a tag in the middle of a sentence or of a string is being talked about.
-_TAG: Final = re.compile(r"^[ \t]*<(?:think|thinking|thought|reasoning)>|</(?:think|thinking|thought|reasoning)>", re.M | re.I)
+_NAMES: Final = "(?:think|thinking|thought|reasoning)"
+_TAG: Final = re.compile(rf"^[ \t]*<{_NAMES}>|</{_NAMES}>", re.MULTILINE | re.IGNORECASE)
 _FENCE: Final = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([^\n]*)")
-_CLOSERS_TRIED: Final = 4
+_CLOSERS_TRIED: Final = 8
 
 
 def without_reasoning(reply: str) -> str:
@@ -44,7 +45,7 @@ def without_reasoning(reply: str) -> str:
 
 
 def blocks(markdown: str, *, is_whole: Callable[[str], bool]) -> list[Block]:
-    """The fenced blocks in order, blank ones left out; an unclosed one runs to the end.
+    """The fenced blocks in order, blank ones left out; an unclosed one runs to the end. Lines end in a line feed.
 
     `is_whole` says whether a text is complete in its language. It settles where a block ends when its text holds fences
     itself, as docstrings do. A block that is not whole is also searched for blocks inside it, one level deep.
@@ -58,8 +59,10 @@ def blocks(markdown: str, *, is_whole: Callable[[str], bool]) -> list[Block]:
 
 
 def _outer_blocks(markdown: str, is_whole: Callable[[str], bool]) -> Iterator[Block]:
-    lines = markdown.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    closers = [number for number, line in enumerate(lines) if (fence := _FENCE.fullmatch(line)) and not fence[3].strip()]
+    lines = markdown.split("\n")
+    closers = [
+        number for number, line in enumerate(lines) if (fence := _FENCE.fullmatch(line)) and not fence[3].strip()
+    ]
     number, next_closer = 0, 0
     while number < len(lines):
         opening = _opening(lines[number])

@@ -1,0 +1,83 @@
+"""How many tokens an answer may have: what is asked, or what the context leaves. Nothing is ever truncated."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Final
+
+from services.contract.model_call import Dialect, ModelRequest
+from services.contract.model_errors import HttpFault
+
+RESERVE: Final = 16
+"""Tokens left free for what a template may add at the end."""
+MIN_OUTPUT: Final = 256
+"""Answers that could only be shorter than this are not asked for."""
+BYTES_PER_TOKEN: Final = 3
+TEMPLATE_TOKENS: Final = 1024
+"""More than any chat template adds of its own; with one token a byte it bounds a prompt without counting it."""
+TEMPLATE_TOKENS_PER_MESSAGE: Final = 32
+
+
+class NoRoomError(Exception):
+    """The prompt leaves less of the context than an answer needs."""
+
+    def __init__(self, *, prompt_tokens: int, limit: int) -> None:
+        super().__init__(
+            f"a prompt of {prompt_tokens} tokens leaves {max(0, limit - prompt_tokens - RESERVE)} of {limit} for the answer"
+        )
+        self.prompt_tokens = prompt_tokens
+        self.limit = limit
+
+
+@dataclass(kw_only=True, slots=True)
+class ContextBudget:
+    """The context of one replica. A length that is not configured is asked for once."""
+
+    dialect: Dialect
+    limit: int | None
+    _asked: bool = False
+    _has_tokenizer: bool = True
+
+    async def fit(self, request: ModelRequest) -> ModelRequest:
+        """The request with `max_tokens` cut to what the context leaves. Raises NoRoomError."""
+        asked, limit = request.sampling.max_tokens, await self._length()
+        if limit is None or asked is None or _bytes(request) + _most_added(request) + asked + RESERVE <= limit:
+            return request
+        prompt = await self._count(request)
+        room = limit - prompt - RESERVE
+        if room < min(MIN_OUTPUT, asked):
+            raise NoRoomError(prompt_tokens=prompt, limit=limit)
+        return replace(request, sampling=replace(request.sampling, max_tokens=min(asked, room)))
+
+    async def _length(self) -> int | None:
+        if self.limit is None and not self._asked:
+            try:
+                self.limit = await self.dialect.context_length()
+            except HttpFault:
+                return None  # Unreachable; the call itself will say so, and the next one asks again.
+            self._asked = True
+        return self.limit
+
+    async def _count(self, request: ModelRequest) -> int:
+        if self._has_tokenizer:
+            try:
+                count = await self.dialect.count_tokens(request)
+            except HttpFault:
+                count = None
+            else:
+                self._has_tokenizer = count is not None
+            if count is not None:
+                return count
+        return -(-_bytes(request) // BYTES_PER_TOKEN)
+
+
+def _bytes(request: ModelRequest) -> int:
+    texts = [message.content or "" for message in request.messages]
+    texts += [call.name + call.arguments for message in request.messages for call in message.tool_calls]
+    texts += [f"{tool.name}{tool.description}{json.dumps(dict(tool.parameters))}" for tool in request.tools]
+    return sum(len(text.encode()) for text in texts)
+
+
+def _most_added(request: ModelRequest) -> int:
+    return TEMPLATE_TOKENS + TEMPLATE_TOKENS_PER_MESSAGE * (len(request.messages) + len(request.tools))

@@ -1,0 +1,287 @@
+"""The one way to call a model, for purple and the judge. Failures are values; retries live here and nowhere else.
+
+Specification: inference 7. Several replicas behind one endpoint are told apart in the record; so far the first is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import structlog
+
+from services.contract.endpoints import Endpoint, Price
+from services.contract.model_budget import ContextBudget, NoRoomError
+from services.contract.model_call import (
+    CallKey,
+    ChatMessage,
+    Completion,
+    Dialect,
+    ModelAttempt,
+    ModelFailure,
+    ModelRequest,
+    ModelUsage,
+    Reply,
+    ResponseFormat,
+    Sampling,
+    ToolCall,
+    ToolSpec,
+)
+from services.contract.model_errors import HttpFault, classify, overflow, rejected_parameter
+from services.contract.model_reply import EmptyContentError, read_reply
+from services.contract.outcomes import Outcome
+from services.contract.secrets import redact, register_secret
+
+__all__ = [
+    "CallKey",
+    "ChatMessage",
+    "Completion",
+    "ModelAttempt",
+    "ModelClient",
+    "ModelFailure",
+    "ModelUsage",
+    "ResponseFormat",
+    "Sampling",
+    "ToolCall",
+    "ToolSpec",
+]
+
+log = structlog.get_logger()
+
+MAX_ATTEMPTS: Final = 4
+BACKOFF_S: Final = 0.5
+MAX_RETRY_AFTER_S: Final = 60.0
+PROBE_S: Final = 5.0
+"""How long a silent server has to answer one token before it counts as stalled."""
+MAX_MESSAGE: Final = 2_000
+AS_CONFIGURED: Final = Sampling()
+"""The endpoint's own values, and a seed from the call's key."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Call:
+    request: ModelRequest
+    key: CallKey
+    deadline: float
+    attempts: list[ModelAttempt] = field(default_factory=list)
+
+
+class ModelClient:
+    """Calls one endpoint. Safe for any number of concurrent calls; close it when done.
+
+    `clock` gives the time that deadlines refer to, in seconds; `sleep` waits between attempts.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        max_connections: int = 64,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        probe_s: float = PROBE_S,
+    ) -> None:
+        if endpoint.api_key is not None:
+            register_secret(endpoint.api_key.get_secret_value())
+        self.endpoint = endpoint
+        self._url = endpoint.urls[0]
+        self._dialect = _dialect(endpoint, self._url, max_connections)
+        self._budget = ContextBudget(dialect=self._dialect, limit=endpoint.max_model_len)
+        self._slots = asyncio.Semaphore(max_connections)
+        self._clock = clock
+        self._sleep = sleep
+        self._probe_s = probe_s
+        self._closed = asyncio.Event()
+
+    async def complete(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[ToolSpec] = (),
+        response_format: ResponseFormat | None = None,
+        sampling: Sampling = AS_CONFIGURED,
+        deadline: float,
+        key: CallKey,
+    ) -> Completion | ModelFailure:
+        """The model's answer to a conversation.
+
+        `deadline` is a time of the client's clock, by default that of `time.monotonic` and the event loop. It bounds the call
+        with all its attempts; only the probe that asks whose fault a missed deadline is comes after it. Cancelling the call
+        closes the HTTP request, so that the engine stops generating.
+        """
+        request = ModelRequest(
+            messages=messages, tools=tools, response_format=response_format, sampling=self._sampling(sampling, key)
+        )
+        call = _Call(request=request, key=key, deadline=deadline)
+        if self._clock() >= deadline:
+            return self._failure(call, Outcome.AGENT_ERROR, "deadline", "the deadline had passed before the call")
+        try:
+            async with asyncio.timeout(deadline - self._clock()) as limit:
+                async with self._slots:
+                    result = await self._until_answered(call)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            result = await self._deadline_passed(call)
+        log.debug("model_call_finished", purpose=key.purpose, result=getattr(result, "kind", "answered"))
+        return result
+
+    async def aclose(self) -> None:
+        """Close all connections; calls in flight end as `cancelled`."""
+        self._closed.set()
+        await self._dialect.aclose()
+
+    async def _until_answered(self, call: _Call) -> Completion | ModelFailure:
+        try:
+            request = await self._budget.fit(call.request)
+        except NoRoomError as error:
+            failure = self._failure(call, Outcome.INFRA_ERROR, "context_overflow", str(error))
+            return replace(failure, prompt_tokens=error.prompt_tokens, context_limit=error.limit)
+        tries = 0
+        while not self._closed.is_set():
+            started = self._clock()
+            try:
+                return self._answer(call, request, await self._dialect.complete(request))
+            except EmptyContentError as error:
+                self._record(call, "empty_content", 200, str(error), started)
+                return self._failure(call, Outcome.INFRA_ERROR, "empty_content", str(error))
+            except HttpFault as fault:
+                if self._closed.is_set() or self._drop_parameter(call, fault, started):
+                    continue
+                tries += 1
+                if (failed := self._gives_up(call, fault, started, tries)) is not None:
+                    return failed
+                await self._sleep(self._wait_s(call, fault, tries))
+        return self._failure(call, Outcome.CANCELLED, "closed", "the client was closed")
+
+    def _gives_up(self, call: _Call, fault: HttpFault, started: float, tries: int) -> ModelFailure | None:
+        """The failure to report, or None when another try may help and there is time for it."""
+        kind = classify(fault)
+        self._record(call, kind.name, fault.status, fault.message, started)
+        in_time = self._clock() + self._wait_s(call, fault, tries) < call.deadline
+        if kind.retried and tries < MAX_ATTEMPTS and in_time:
+            return None
+        failure = self._failure(call, Outcome.INFRA_ERROR, kind.name, fault.message)
+        sizes = overflow(fault)
+        if sizes is None:
+            return failure
+        limit = sizes.limit if sizes.limit is not None else self._budget.limit
+        return replace(failure, prompt_tokens=sizes.prompt_tokens, context_limit=limit)
+
+    def _drop_parameter(self, call: _Call, fault: HttpFault, started: float) -> bool:
+        """Forget a sampling parameter that the model rejects; later calls do not send it either."""
+        sent = {*_set_fields(self._dialect.in_force(call.request.sampling)), "max_completion_tokens"}
+        name = rejected_parameter(fault, sent - self._dialect.unsupported)
+        if name is None:
+            return False
+        self._dialect.unsupported.add(name)
+        self._record(call, f"rejected_{name}", fault.status, fault.message, started)
+        log.warning("sampling_parameter_dropped", parameter=name, model=self.endpoint.model)
+        return True
+
+    def _wait_s(self, call: _Call, fault: HttpFault, tries: int) -> float:
+        """Seconds before the next try; the same for the same call and try, so that a run repeats."""
+        draw = random.Random(call.key.derived("retry", tries)).random()  # noqa: S311 - jitter
+        backoff = BACKOFF_S * 2.0 ** (tries - 1) * (0.5 + draw)
+        return max(backoff, min(fault.retry_after_s or 0.0, MAX_RETRY_AFTER_S))
+
+    async def _deadline_passed(self, call: _Call) -> ModelFailure:
+        """Ask the server for one token: if it answers, the caller's deadline was too short, else the engine is stuck."""
+        probe = ModelRequest(
+            messages=[ChatMessage(role="user", content="ping")],
+            tools=(),
+            response_format=None,
+            sampling=Sampling(max_tokens=1),
+        )
+        try:
+            async with asyncio.timeout(self._probe_s):
+                await self._dialect.complete(probe)
+        except TimeoutError:
+            message = f"no answer by the deadline, and none within {self._probe_s:g} s to a probe of one token"
+            return self._failure(call, Outcome.INFRA_ERROR, "engine_stalled", message)
+        except HttpFault as fault:
+            kind = classify(fault).name
+            if fault.status is None or fault.status >= 500:
+                return self._failure(
+                    call, Outcome.INFRA_ERROR, kind, f"no answer by the deadline; then {fault.message}"
+                )
+        return self._failure(
+            call, Outcome.AGENT_ERROR, "deadline", "no answer by the deadline, though the engine is well"
+        )
+
+    def _answer(self, call: _Call, request: ModelRequest, reply: Reply) -> Completion:
+        said = read_reply(reply, request.response_format)
+        calls = len(call.attempts) + 1
+        return Completion(
+            text=said.text,
+            tool_calls=said.tool_calls,
+            finish=said.finish,
+            refused=said.refused,
+            usage=replace(reply.usage, calls=calls, cost_usd=_cost(reply.usage, self.endpoint.price)),
+            flags=(*said.flags, *(f"dropped_{name}" for name in sorted(self._dialect.unsupported))),
+            attempts=tuple(call.attempts),
+            replica=self._url,
+            fingerprint=reply.fingerprint,
+            sampling=self._dialect.in_force(request.sampling),
+        )
+
+    def _record(self, call: _Call, kind: str, status: int | None, message: str, started: float) -> None:
+        attempt = ModelAttempt(
+            replica=self._url,
+            kind=kind,
+            status=status,
+            message=redact(message)[:MAX_MESSAGE],
+            duration_s=self._clock() - started,
+        )
+        call.attempts.append(attempt)
+
+    def _failure(self, call: _Call, outcome: Outcome, kind: str, message: str) -> ModelFailure:
+        return ModelFailure(
+            outcome=outcome,
+            kind=kind,
+            message=redact(message)[:MAX_MESSAGE],
+            attempts=tuple(call.attempts),
+            usage=ModelUsage(calls=len(call.attempts)),
+        )
+
+    def _sampling(self, asked: Sampling, key: CallKey) -> Sampling:
+        """Every parameter spelled out: no server default, which moves between releases, decides."""
+        endpoint = self.endpoint
+        return Sampling(
+            temperature=endpoint.temperature if asked.temperature is None else asked.temperature,
+            top_p=endpoint.top_p if asked.top_p is None else asked.top_p,
+            top_k=endpoint.top_k if asked.top_k is None else asked.top_k,
+            max_tokens=endpoint.max_tokens if asked.max_tokens is None else asked.max_tokens,
+            seed=key.seed if asked.seed is None else asked.seed,
+        )
+
+
+def _dialect(endpoint: Endpoint, url: str, max_connections: int) -> Dialect:
+    """The SDKs take a second to import, which only who calls a model should pay."""
+    if endpoint.provider == "anthropic":
+        from services.contract.model_anthropic import AnthropicDialect  # noqa: PLC0415
+
+        return AnthropicDialect(endpoint, url, max_connections=max_connections)
+    from services.contract.model_openai import OpenAIDialect  # noqa: PLC0415
+
+    return OpenAIDialect(endpoint, url, max_connections=max_connections)
+
+
+def _set_fields(sampling: Sampling) -> set[str]:
+    names = ("temperature", "top_p", "top_k", "max_tokens", "seed")
+    return {name for name in names if getattr(sampling, name) is not None}
+
+
+def _cost(usage: ModelUsage, price: Price | None) -> float | None:
+    if price is None or usage.input_tokens is None or usage.output_tokens is None:
+        return None
+    cached = usage.cached_tokens or 0
+    cached_usd = price.input_usd if price.cached_input_usd is None else price.cached_input_usd
+    dollars = (
+        (usage.input_tokens - cached) * price.input_usd + cached * cached_usd + usage.output_tokens * price.output_usd
+    )
+    return dollars / 1_000_000

@@ -1,0 +1,71 @@
+"""Reads a data set and refuses it unless it is the one the registry describes."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from pydantic import JsonValue, TypeAdapter, ValidationError
+
+from services.green_agent.data.registry import Source
+
+Row = dict[str, JsonValue]
+
+_ROW = TypeAdapter(Row)
+
+
+class DataError(Exception):
+    """A file of tasks is missing, broken or not the published one. The text names it and the remedy."""
+
+
+def load_jsonl(source: Source, path: Path) -> list[Row]:
+    """The rows of a JSON Lines file, gzipped or not, checked against digests, row count and unique ids.
+
+    Raises DataError.
+    """
+    try:
+        packed = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{source.title}: {path.name} cannot be read ({error.strerror}); {source.remedy}") from None
+    _compare(source, "file", source.file_sha256, hashlib.sha256(packed).hexdigest())
+    rows = _parse(source, packed)
+    check_rows(source, rows)
+    return rows
+
+
+def check_rows(source: Source, rows: Sequence[Row]) -> None:
+    """Raise DataError unless these rows are those of the registry, whatever file format they came in."""
+    ids = [str(row.get(source.id_field)) for row in rows]
+    if len(ids) != source.rows or len(set(ids)) != len(ids):
+        raise DataError(
+            f"{source.title}: expected {source.rows} rows with unique {source.id_field}, "
+            f"got {len(ids)} with {len(set(ids))} ids; {source.remedy}"
+        )
+    _compare(source, "content", source.content_sha256, content_sha256(rows, id_field=source.id_field))
+
+
+def content_sha256(rows: Iterable[Mapping[str, JsonValue]], *, id_field: str) -> str:
+    """Hex digest of the rows that is the same for every file format they may come in.
+
+    Rows as JSON with sorted keys, no blanks, non-ASCII kept and ids as strings, sorted by id, joined by a line feed.
+    Source: code-and-math specification 2.2.
+    """
+    by_id = sorted((str(row[id_field]), {**row, id_field: str(row[id_field])}) for row in rows)
+    lines = [json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False) for _, row in by_id]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _parse(source: Source, packed: bytes) -> list[Row]:
+    try:
+        text = (gzip.decompress(packed) if packed.startswith(b"\x1f\x8b") else packed).decode()
+        return [_ROW.validate_json(line) for line in text.split("\n") if line.strip()]
+    except (OSError, EOFError, UnicodeDecodeError, ValidationError) as error:
+        raise DataError(f"{source.title}: not JSON Lines of objects ({error}); {source.remedy}") from None
+
+
+def _compare(source: Source, what: str, expected: str, got: str) -> None:
+    if expected != got:
+        raise DataError(f"{source.title}: sha256 of the {what} is {got}, expected {expected}; {source.remedy}")

@@ -1,0 +1,368 @@
+"""The command `assay`: runs scenarios, resumes them, shows results. Other services' commands are found as entry points.
+
+Heavy imports stay inside the commands, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Coroutine
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+import click
+
+from services.runner.failures import EXIT_CODES_HELP, ExitCode, RunnerError
+
+if TYPE_CHECKING:
+    from services.contract.assessment import Plan
+    from services.runner.run import RunOptions, RunOutcome
+    from services.runner.scenario import Scenario
+
+COMMANDS_GROUP: Final = "assay.commands"
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Commands(click.Group):
+    """Our commands, and one group for each other service that is installed, loaded only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Ours first, then the services'."""
+        return [*super().list_commands(ctx), *sorted(_services())]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a service's command when it is asked for."""
+        own = super().get_command(ctx, cmd_name)
+        if own is not None or cmd_name not in _services():
+            return own
+        return _loaded(_services()[cmd_name])
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        """Help must not import the services."""
+        own = [(name, self.commands[name].get_short_help_str(90)) for name in sorted(self.commands)]
+        with formatter.section("Commands"):
+            formatter.write_dl(own)
+        if services := sorted(_services()):
+            with formatter.section("Services"):
+                formatter.write_dl([(name, f"Same as the command of the {name} service.") for name in services])
+
+
+def _services() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=COMMANDS_GROUP)}
+
+
+def _loaded(entry: EntryPoint) -> click.Command:
+    try:
+        command = entry.load()
+    except ImportError as error:
+        raise click.ClickException(
+            f"`assay {entry.name}` needs the extra of that service: pip install 'assay[{entry.name}]' ({error})"
+        ) from None
+    if not isinstance(command, click.Command):
+        raise click.ClickException(f"{entry.value} is no command")
+    return command
+
+
+def _shared(command: F) -> F:
+    """Options of every command that reads or writes results."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table."),
+        click.option(
+            "--results-dir",
+            type=click.Path(file_okay=False, path_type=Path),
+            default=Path("results"),
+            envvar="ASSAY_RESULTS_DIR",
+            show_default=True,
+            help="Folder of the journal and the reports.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES_HELP)
+@click.version_option(package_name="assay", prog_name="assay")
+def main() -> None:
+    """Weigh AI agents: run assessments over A2A, keep every trial, and say what the numbers mean."""
+
+
+@main.command(epilog=EXIT_CODES_HELP)
+@click.option("--show-logs", is_flag=True, help="Print what the agents write.")
+@_shared
+def demo(*, show_logs: bool, results_dir: Path, as_json: bool) -> NoReturn:
+    """Run a small assessment here, with an engine that needs no model: under a minute, no network.
+
+    Starts the reference engine, the purple and the green agent on free ports, and writes a report.
+    """
+    from services.runner.demo import demo_scenario  # noqa: PLC0415
+    from services.runner.run import run_scenario  # noqa: PLC0415
+
+    options = _options(results_dir, as_json=as_json, show_logs=show_logs)
+    _finish(_call(lambda: run_scenario(demo_scenario(), options)), as_json=as_json)
+
+
+@main.command(epilog=EXIT_CODES_HELP)
+@click.argument("scenario", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("out", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--green-url", metavar="URL", help="Instead of a scenario: a green agent that is running.")
+@click.option("--purple-url", metavar="URL", help="Instead of a scenario: the agent under test, running.")
+@click.option("--num-tasks", type=int, metavar="N", help="Tasks over all data sets.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Deadline of one reply of the agent.")
+@click.option("--conduct-debate", is_flag=True, default=None, help="Ask one follow-up a task, for the record.")
+@click.option("--model-id", metavar="NAME", help="Label of the examined model, for the record.")
+@click.option("--shard", metavar="I/N", help="Run shard I (from 0) of N.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Same as OUT.")
+@click.option("--env-file", type=click.Path(path_type=Path, dir_okay=False), help="Variables; default .env beside it.")
+@click.option("--start-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For each card.")
+@click.option("--show-logs", is_flag=True, help="Print what the agents write.")
+@click.option("--serve-only", is_flag=True, help="Start the agents and keep them until Ctrl-C.")
+@click.option("--dry-run", is_flag=True, help="Ask green for the plan only.")
+@click.option("-v", "--verbose", is_flag=True, help="Log details.")
+@_shared
+def run(
+    *,
+    scenario: Path | None,
+    out: Path | None,
+    green_url: str | None,
+    purple_url: str | None,
+    shard: str | None,
+    output: Path | None,
+    env_file: Path | None,
+    start_timeout: float | None,
+    show_logs: bool,
+    serve_only: bool,
+    dry_run: bool,
+    verbose: bool,
+    results_dir: Path,
+    as_json: bool,
+    **asked: Any,
+) -> NoReturn:
+    """Run SCENARIO, a TOML file, and write results.json to OUT too.
+
+    Without SCENARIO, --green-url and --purple-url name agents that are running. Options beat the scenario's [config].
+    """
+    from services.runner import run as runs  # noqa: PLC0415
+
+    if out is not None and output is not None and out != output:
+        raise click.UsageError("OUT and -o name different files: give one")
+    values = {
+        "num_tasks": asked["num_tasks"],
+        "timeout_seconds": asked["timeout"],
+        "conduct_debate": asked["conduct_debate"],
+        "model_id": asked["model_id"],
+        **_shard(shard),
+    }
+    options = _options(
+        results_dir,
+        as_json=as_json,
+        show_logs=show_logs,
+        verbose=verbose,
+        env_file=env_file,
+        start_timeout_s=start_timeout,
+        copy_to=out or output,
+    )
+    with _ending():
+        chosen = _scenario(scenario, green_url, purple_url).with_config(
+            **{key: value for key, value in values.items() if value is not None}
+        )
+    if serve_only:
+        _call(lambda: runs.serve_only(chosen, options))
+    if dry_run:
+        _print_plan(_call(lambda: runs.dry_run(chosen, options)), as_json=as_json)
+        sys.exit(ExitCode.COMPLETE)
+    _finish(_call(lambda: runs.run_scenario(chosen, options)), as_json=as_json)
+
+
+@main.command(epilog=EXIT_CODES_HELP)
+@click.argument("reference", metavar="RUN")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write results.json there too.")
+@click.option("--env-file", type=click.Path(path_type=Path, dir_okay=False), help="Variables of the agents.")
+@click.option("--start-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For each card.")
+@click.option("--show-logs", is_flag=True, help="Print what the agents write.")
+@click.option("-v", "--verbose", is_flag=True, help="Log details.")
+@_shared
+def resume(
+    *,
+    reference: str,
+    output: Path | None,
+    env_file: Path | None,
+    start_timeout: float | None,
+    show_logs: bool,
+    verbose: bool,
+    results_dir: Path,
+    as_json: bool,
+) -> NoReturn:
+    """Run what RUN still lacks: an id, a unique beginning of one, or `latest`.
+
+    Starts the stored scenario's agents again. Refuses when green now plans something else.
+    """
+    from services.runner.run import resume_run  # noqa: PLC0415
+
+    options = _options(
+        results_dir,
+        as_json=as_json,
+        show_logs=show_logs,
+        verbose=verbose,
+        env_file=env_file,
+        start_timeout_s=start_timeout,
+        copy_to=output,
+    )
+    _finish(_call(lambda: resume_run(reference, options)), as_json=as_json)
+
+
+@main.command(epilog=EXIT_CODES_HELP)
+@click.argument("reference", metavar="RUN", default="latest")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write results.json there too.")
+@_shared
+def report(*, reference: str, output: Path | None, results_dir: Path, as_json: bool) -> None:
+    """Write the report of RUN again from the journal, and print its table."""
+    with _ending():
+        _show(results_dir, reference, as_json=as_json, output=output)
+
+
+@main.group()
+def results() -> None:
+    """Look at stored runs."""
+
+
+@results.command("list")
+@_shared
+def list_results(*, results_dir: Path, as_json: bool) -> None:
+    """List the runs, newest first. `stopped` is a run whose runner was killed."""
+    from services.runner.journal import Journal, RunStatus  # noqa: PLC0415
+    from services.runner.locks import is_held  # noqa: PLC0415
+    from services.runner.summary import runs_table  # noqa: PLC0415
+
+    with _ending():
+        journal = Journal.open(results_dir, create=False)
+        runs = [(run, is_held(results_dir / run.id)) for run in journal.runs()]
+        journal.close()
+    shown = [
+        (run, "stopped" if run.status is RunStatus.RUNNING and not held else str(run.status)) for run, held in runs
+    ]
+    if as_json:
+        _print_json([run.model_dump(mode="json") | {"status": status} for run, status in shown])
+    else:
+        click.echo(runs_table(shown))
+
+
+@results.command()
+@click.argument("reference", metavar="RUN", default="latest")
+@_shared
+def show(*, reference: str, results_dir: Path, as_json: bool) -> None:
+    """Print the table of RUN."""
+    with _ending():
+        _show(results_dir, reference, as_json=as_json)
+
+
+class _ending:  # noqa: N801 - reads as a statement
+    """A RunnerError inside ends the process with its text and its code."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, RunnerError):
+            _fail(error)
+
+
+def _fail(error: RunnerError) -> NoReturn:
+    from services.contract.secrets import redact  # noqa: PLC0415
+
+    click.echo(f"assay: {redact(str(error))}", err=True)
+    sys.exit(error.exit_code)
+
+
+def _call(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    with _ending():
+        try:
+            return asyncio.run(work())
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            click.echo("assay: interrupted before a run began; the agents are stopped", err=True)
+            sys.exit(ExitCode.INTERRUPTED)
+    raise AssertionError("unreachable")
+
+
+def _options(results_dir: Path, *, as_json: bool, show_logs: bool, verbose: bool = False, **more: Any) -> RunOptions:
+    from services.contract.telemetry import configure  # noqa: PLC0415
+    from services.runner.progress import listener_for  # noqa: PLC0415
+    from services.runner.run import RunOptions  # noqa: PLC0415
+
+    configure("runner", verbose=verbose)
+    return RunOptions(
+        results_dir=results_dir,
+        listener=listener_for(quiet=as_json),
+        echo=(lambda role, line: click.echo(f"{role} | {line}", err=True)) if show_logs else None,
+        **more,
+    )
+
+
+def _scenario(path: Path | None, green_url: str | None, purple_url: str | None) -> Scenario:
+    from services.runner.scenario import parse_scenario, read_scenario  # noqa: PLC0415
+
+    urls = [url for url in (green_url, purple_url) if url is not None]
+    if path is not None and urls:
+        raise click.UsageError("give a scenario or --green-url and --purple-url, not both")
+    if path is not None:
+        return read_scenario(path)
+    if len(urls) != 2:
+        raise click.UsageError("give a scenario file, or both --green-url and --purple-url")
+    table = {"green_agent": {"endpoint": green_url}, "participants": [{"role": "purple", "endpoint": purple_url}]}
+    return parse_scenario(table, name="urls")
+
+
+def _shard(text: str | None) -> dict[str, int]:
+    if text is None:
+        return {}
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise click.UsageError(f"--shard takes I/N with I from 0 to N-1, got {text!r}")
+    return {"shard_index": int(index), "num_shards": int(count)}
+
+
+def _finish(outcome: RunOutcome, *, as_json: bool) -> NoReturn:
+    from services.contract.secrets import redact  # noqa: PLC0415
+    from services.runner.summary import summary_object, table_of  # noqa: PLC0415
+
+    if as_json:
+        _print_json(summary_object(outcome))
+    elif outcome.report is not None:
+        click.echo(f"\n{table_of(outcome.report)}\n\nrun     {outcome.run_id}")
+        click.echo(f"results {outcome.report.results_json}\nreport  {outcome.report.html}")
+    if outcome.error is not None:
+        click.echo(f"assay: {redact(str(outcome.error))}", err=True)
+    sys.exit(outcome.exit_code)
+
+
+def _show(results_dir: Path, reference: str, *, as_json: bool, output: Path | None = None) -> None:
+    from services.runner.journal import Journal  # noqa: PLC0415
+    from services.runner.report import write_report  # noqa: PLC0415
+    from services.runner.summary import table_of  # noqa: PLC0415
+
+    journal = Journal.open(results_dir, create=False)
+    found = journal.run(reference)
+    written = write_report(journal, found.id, results_dir / found.id, copy_to=output)
+    journal.close()
+    if as_json:
+        _print_json(json.loads(written.results_json.read_text(encoding="utf-8")))
+    else:
+        click.echo(f"{table_of(written)}\n\nrun     {found.id}, {found.status}\nreport  {written.html}")
+
+
+def _print_plan(plan: Plan, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(plan.model_dump_json(indent=1))
+        return
+    click.echo(f"plan {plan.digest}: {len(plan.trials)} trials of {plan.num_tasks} tasks, seed {plan.seed}")
+    for benchmark in plan.benchmarks:
+        click.echo(f"  {benchmark.name}: {benchmark.tasks} tasks, scorer {benchmark.scorer}")
+    for shortfall in plan.shortfalls:
+        click.echo(f"  left out: {shortfall.reason}")
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=1))

@@ -1,0 +1,139 @@
+"""The whole stack: who reaches whom, and an assessment from build to results."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.containers.engine import PYTHON_IMAGE, TAG, Stack, run
+
+CARD = ".well-known/agent-card.json"
+
+
+def results(stack: Stack) -> dict[str, Any]:
+    """The one result object a run has written."""
+    (written,) = json.loads((stack.results / "results.json").read_text())["results"]
+    assert isinstance(written, dict)
+    return written
+
+
+def test_what_must_be_reached_is_reached(stack: Stack) -> None:
+    assert stack.answers("green", f"http://purple.arena:9009/{CARD}")
+    assert stack.answers("purple", "http://inference.models:8000/health")
+
+
+@pytest.mark.parametrize(
+    ("start", "target", "network", "port"),
+    [
+        ("purple", "green", "control", 9009),
+        ("purple", "green", "arena", 9009),
+        ("inference", "purple", "arena", 9009),
+        ("inference", "purple", "models", 9009),
+        ("inference", "green", "control", 9009),
+        ("green", "inference", "models", 8000),
+    ],
+)
+def test_a_service_is_not_reached_where_it_has_no_business(
+    stack: Stack, start: str, target: str, network: str, port: int
+) -> None:
+    assert not stack.answers(start, f"http://{stack.address(target, network)}:{port}/")
+
+
+@pytest.mark.parametrize("start", ["purple", "inference", "green"])
+def test_no_service_reaches_the_internet(stack: Stack, start: str) -> None:
+    assert not stack.answers(start, "http://1.1.1.1/")
+    assert not stack.answers(start, "https://pypi.org/")
+
+
+@pytest.fixture
+def host_port() -> Iterator[int]:
+    """A web server of the host, on all of its addresses."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=os.devnull)
+    with http.server.ThreadingHTTPServer(("0.0.0.0", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def test_purple_does_not_reach_services_of_the_host(stack: Stack, host_port: int) -> None:
+    bridge = run(
+        "docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"
+    ).stdout.strip()
+    curl = ("curl", "-s", "-o", "/dev/null", "--max-time", "2", f"http://{bridge}:{host_port}/")
+    if run("docker", "run", "--rm", "--entrypoint", curl[0], f"assay-purple:{TAG}", *curl[1:], check=False).returncode:
+        pytest.skip("the host is out of reach even for a container with a network")
+    gateways = "{{range .IPAM.Config}}{{.Gateway}}{{end}}"
+    own = [
+        run("docker", "network", "inspect", f"{stack.name}_{n}", "--format", gateways).stdout.strip()
+        for n in ("arena", "models")
+    ]
+
+    assert not any(stack.answers("purple", f"http://{address}:{host_port}/") for address in [bridge, *own])
+
+
+def test_the_sandbox_has_no_network_but_loopback(stack: Stack) -> None:
+    assert stack.compose("exec", "--no-TTY", "sandbox", "ls", "/sys/class/net").stdout.split() == ["lo"]
+
+
+def test_a_whole_assessment_ends_complete_with_every_trial_accounted_for(stack: Stack) -> None:
+    stack.compose("up", "--exit-code-from", "runner", "runner")
+
+    result = results(stack)
+    outcomes = {(row["benchmark"], row["outcome"]) for row in result["results"]}
+    assert len(result["results"]) == result["evaluation_metadata"]["num_tasks"] == 24
+    assert outcomes == {("options", "scored"), ("humaneval", "scored")}
+    assert result["overall_score"]["coverage"] == 1.0
+
+
+def test_results_belong_to_the_owner_of_the_folder(stack: Stack) -> None:
+    owner = stack.results.stat().st_uid
+    written = [path for path in stack.results.rglob("*") if path.exists()]
+
+    assert (stack.results / "results.json").is_file()
+    assert {path.stat().st_uid for path in written} == {owner}
+
+
+def test_results_belong_to_an_owner_who_is_not_root(images: None, tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    folder.mkdir()
+    if os.geteuid() == 0:
+        os.chown(folder, 4321, 4321)
+    command = ("--entrypoint", "as-owner", f"assay-runner:{TAG}", "/results", "sh", "-c", "id -u; touch /results/made")
+    limits = ("--rm", "--user", "0:0", "--cap-drop", "ALL", "--cap-add", "SETUID", "--cap-add", "SETGID")
+
+    printed = run("docker", "run", *limits, "--volume", f"{folder}:/results", *command).stdout.strip()
+
+    assert printed == str(folder.stat().st_uid)
+    assert (folder / "made").stat().st_uid == folder.stat().st_uid
+
+
+def test_another_agent_is_examined_by_naming_its_image(images: None, tmp_path: Path) -> None:
+    dockerfile = f'FROM assay-purple:{TAG}\nENTRYPOINT ["purple-agent", "serve", "--baseline", "constant"]\n'
+    (tmp_path / "Dockerfile").write_text(dockerfile)
+    run("docker", "build", "--quiet", "--tag", "assay-swapped:test", str(tmp_path))
+    before = run("docker", "image", "inspect", "--format", "{{.Id}}", "assay-swapped:test").stdout
+    folder = tmp_path / "results"
+    folder.mkdir()
+    stack = Stack(
+        name="assay-swap",
+        results=folder,
+        variables={"PURPLE_IMAGE": "assay-swapped:test", "EVAL_NUM_TASKS": "4", "PYTHON_IMAGE": PYTHON_IMAGE},
+    )
+
+    try:
+        stack.compose("up", "--exit-code-from", "runner")
+    finally:
+        stack.compose("down", "--volumes", "--timeout", "2")
+
+    assert {row["answer"] for row in results(stack)["results"]} != set()
+    assert run("docker", "image", "inspect", "--format", "{{.Id}}", "assay-swapped:test").stdout == before
