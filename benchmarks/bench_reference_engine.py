@@ -26,7 +26,9 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-QUESTION = "A call with strike 125 USD and 60 days to expiry; spot 120 USD, volatility 32 %, interest rate 4.5 %. Its price?"
+QUESTION = (
+    "A call with strike 125 USD and 60 days to expiry; spot 120 USD, volatility 32 %, interest rate 4.5 %. Its price?"
+)
 
 
 @dataclass(kw_only=True)
@@ -36,6 +38,7 @@ class Tally:
     left: int
     latencies_s: list[float] = field(default_factory=list)
     errors: int = 0
+    waiting: int = 0
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -50,18 +53,22 @@ class Connection(asyncio.Protocol):
         self.transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport; `send` begins."""
         self.transport = transport
 
     def send(self) -> None:
         """One request, unless enough were sent."""
         if self.tally.left <= 0:
-            self.transport.close()
+            self.tally.waiting -= 1
+            if not self.tally.waiting:
+                self.tally.done.set()
             return
         self.tally.left -= 1
         self.sent = time.perf_counter()
         self.transport.write(self.request)
 
     def data_received(self, data: bytes) -> None:
+        """Note an answer once it is whole, then send the next request."""
         self.buffer += data
         head, split, body = self.buffer.partition(b"\r\n\r\n")
         if not split:
@@ -75,9 +82,9 @@ class Connection(asyncio.Protocol):
         self.send()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.tally.errors += exc is not None
-        if self.tally.left <= 0:
-            self.tally.done.set()
+        """A connection that breaks spoils the measurement."""
+        if exc is not None:
+            raise SystemExit(f"the engine dropped a connection: {exc}")
 
 
 def request_bytes(host: str, prompt_bytes: int, *, tools: bool) -> bytes:
@@ -124,21 +131,31 @@ def engine() -> Iterator[tuple[str, int]]:
 
 
 async def load(url: str, request: bytes, *, requests: int, connections: int) -> tuple[Tally, float]:
-    """All requests over all connections; the tally and the seconds they took."""
+    """All requests over all connections; the tally and the seconds they took. One more a connection goes ahead, uncounted."""
     place = urlsplit(url)
-    tally = Tally(left=requests)
+    tally = Tally(left=0)
     loop = asyncio.get_running_loop()
     opened = [
-        await loop.create_connection(lambda: Connection(request, tally), place.hostname, place.port)
+        await loop.create_connection(lambda: Connection(request, tally), place.hostname or "", place.port or 80)
         for _ in range(connections)
     ]
+    tally.left = connections
+    await finish(opened, tally)
+    tally.left, tally.latencies_s = requests, []
     started = time.perf_counter()
+    await finish(opened, tally)
+    for transport, _ in opened:
+        transport.close()
+    return tally, time.perf_counter() - started
+
+
+async def finish(opened: list[tuple[asyncio.Transport, Connection]], tally: Tally) -> None:
+    """Send what is left to send and wait for the last answer."""
+    tally.waiting = len(opened)
+    tally.done.clear()
     for _, connection in opened:
         connection.send()
     await tally.done.wait()
-    while len(tally.latencies_s) < requests and not tally.errors:
-        await asyncio.sleep(0.01)
-    return tally, time.perf_counter() - started
 
 
 def peak_memory_mb(pid: int) -> float:
@@ -167,9 +184,7 @@ def main() -> None:
             os.sched_setaffinity(0, {cores[-1]})
             request = request_bytes(urlsplit(url).netloc, options.prompt_bytes, tools=tools)
             before = cpu_s(pid)
-            tally, seconds = uvloop.run(
-                load(url, request, requests=options.requests, connections=options.connections)
-            )
+            tally, seconds = uvloop.run(load(url, request, requests=options.requests, connections=options.connections))
             ordered = sorted(tally.latencies_s)
             facts = {
                 "tools": tools,

@@ -282,7 +282,7 @@ def _call(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         try:
             return asyncio.run(work())
         except (KeyboardInterrupt, asyncio.CancelledError):
-            click.echo("assay: interrupted before a run began; the agents are stopped", err=True)
+            click.echo("assay: interrupted; the agents are stopped, what was finished is kept", err=True)
             sys.exit(ExitCode.INTERRUPTED)
     raise AssertionError("unreachable")
 

@@ -141,8 +141,11 @@ class Journal:
         self._now = now
 
     @classmethod
-    def open(cls, folder: Path, *, create: bool = True) -> Journal:
-        """The journal of a results folder. Raises JournalError naming the path and the remedy."""
+    def open(cls, folder: Path, *, create: bool = True, busy_s: float = BUSY_S) -> Journal:
+        """The journal of a results folder. Raises JournalError naming the path and the remedy.
+
+        `busy_s` is how long a write waits for another process that is writing.
+        """
         path = folder / FILE_NAME
         if not create and not path.is_file():
             raise JournalError(f"no journal at {path}: no run was made here, or --results-dir names another folder")
@@ -153,7 +156,7 @@ class Journal:
                 f"cannot create {folder} ({error.strerror}): make it writable or choose another --results-dir"
             ) from None
         with _explained(path):
-            connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
             journal = cls(connection, path)
             try:
                 journal._prepare()

@@ -71,6 +71,14 @@ def test_the_architecture_page_lists_every_module_of_the_contract() -> None:
     assert unlisted == []
 
 
+@pytest.mark.parametrize("folder", ["scripts", "compose", "docs/guides", "docs/decisions"])
+def test_the_readme_of_a_folder_names_every_file_in_it(folder: str) -> None:
+    text = (ROOT / folder / "README.md").read_text(encoding="utf-8")
+    names = {path.name for path in tracked(f"{folder}/*")} - {"README.md"}
+
+    assert sorted(name for name in names if name not in text) == []
+
+
 def test_a_broken_link_is_found(tmp_path: Path) -> None:
     document = tmp_path / "page.md"
     document.write_text("[a](there.md) [b](gone.md#part) [c](https://example.org) `[d](code.md)`\n")

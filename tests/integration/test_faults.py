@@ -182,7 +182,7 @@ async def test_claimed_infrastructure_faults_open_the_bounds_and_never_raise_the
 
 
 async def test_an_agent_killed_half_way_leaves_scored_and_unscored_rows_and_no_others(green_url: str) -> None:
-    config = {"datasets": ["options"], "num_tasks": 40, "max_concurrency": 2}
+    config = {"datasets": ["options"], "num_tasks": 40, "max_concurrency": 10}
     with service(["purple-agent", "serve", "--baseline", "slow:0.05"]) as agent:
         seen = Seen()
         async for row in rows_of(green_url, agent.url, config):

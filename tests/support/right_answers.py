@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+from services.green_agent.benchmarks.humaneval import HumanEval, HumanEvalConfig
 from services.green_agent.benchmarks.options import Options, OptionsConfig
 
 
@@ -11,3 +12,9 @@ def right_answers(count: int, *, seed: int = 42) -> Iterator[tuple[str, str]]:
     made = Options(OptionsConfig(type="options", limit=count), seed=seed)
     for task in made.tasks()[:count]:
         yield task.prompt, f"FINAL ANSWER: {json.dumps(dict(task.keys))}"
+
+
+def canonical_solutions() -> Iterator[tuple[str, str]]:
+    """(signature and docstring, right reply) of the 164 HumanEval tasks."""
+    for task in HumanEval(HumanEvalConfig(type="humaneval"), seed=42).tasks():
+        yield task.row.prompt.strip(), f"```python\n{task.reference}\n```"

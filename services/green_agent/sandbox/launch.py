@@ -78,7 +78,8 @@ def bubblewrap(*, archive: int, scratch_bytes: int | None, arguments: list[str])
     command = [*prefix, "bwrap", "--die-with-parent", "--new-session", "--clearenv"]
     command += ["--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
     command += ["--unshare-cgroup-try", "--hostname", "sandbox"]
-    for name, value in ENVIRONMENT.items():
+    # Symbols bound at the start are bound once; the worker forgets the variable before it runs a program.
+    for name, value in {**ENVIRONMENT, "LD_BIND_NOW": "1"}.items():
         command += ["--setenv", name, value]
     command += [*_root(sources), "--ro-bind-data", str(archive), ARCHIVE]
     if scratch_bytes is None:

@@ -47,7 +47,6 @@ _UNIT_WORDS: Final = frozenset(
 )
 _FORM: Final = re.compile(r"FINAL ANSWER:\s*`?\s*\{(.*?)\}", re.DOTALL)
 _QUOTED_KEY: Final = re.compile(r'"([A-Za-z_]\w*)"\s*:')
-_LISTED_KEY: Final = re.compile(r"^\s*(?:[-*]|\d+\.)\s*[`\"*]*([a-z][a-z0-9]*(?:_[a-z0-9]+)*)[`\"*]*\s*(?::|\(|-|=|—|–)", re.MULTILINE)  # fmt: skip  # noqa: E501, RUF001 - dashes people type
 _FIRST_NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
@@ -97,10 +96,9 @@ def answer_from_result(ask: Ask) -> Answer | None:
 
 
 def asked_keys(text: str) -> list[str]:
-    """Keys of the answer form, or of the list above it when the form names none."""
+    """Keys of the last answer form in the text, in order."""
     forms = _FORM.findall(text)
-    keys = _QUOTED_KEY.findall(forms[-1]) if forms else []
-    return list(dict.fromkeys(keys or (_LISTED_KEY.findall(text) if forms else [])))
+    return list(dict.fromkeys(_QUOTED_KEY.findall(forms[-1]))) if forms else []
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -44,7 +44,7 @@ def serve(settings: Settings, place: Place, *, announce: Callable[[str], None]) 
     Returns the exit code: 0 after SIGTERM, 130 after SIGINT. Raises PortTakenError.
     """
     listener = bind(place)
-    server = build(settings, on_listening=lambda: _ready(listener, place, announce))
+    server = build(Engine(settings), on_listening=lambda: _ready(listener, place, announce))
     stopped_by: list[int] = []
 
     def note(signum: int, _frame: FrameType | None) -> None:
@@ -57,12 +57,12 @@ def serve(settings: Settings, place: Place, *, announce: Callable[[str], None]) 
     return INTERRUPTED if signal.SIGINT in stopped_by else 0
 
 
-def build(settings: Settings, *, on_listening: Callable[[], None]) -> uvicorn.Server:
+def build(engine: Engine, *, on_listening: Callable[[], None]) -> uvicorn.Server:
     """The server, not yet running."""
     # Its errors are faults that we inject; ours are answered and logged by the application.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     config = uvicorn.Config(
-        Engine(settings),
+        engine,
         http="httptools",
         loop="uvloop",
         ws="none",

@@ -17,6 +17,7 @@ from services.runner.report.view import BenchmarkView
 UNKNOWN: Final = "\N{EN DASH}"
 LONGEST_TEXT: Final = 20_000
 """Characters of one text in the page; whole texts are in the journal."""
+_LABELS: Final = {"scored": "not passed"}
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -78,8 +79,8 @@ def tokens(usage: Usage) -> str:
 
 
 def words(name: str) -> str:
-    """`agent_error` as `agent error`."""
-    return str(name).replace("_", " ")
+    """`agent_error` as `agent error`; the label `scored` stands for answers below the pass mark."""
+    return _LABELS.get(str(name), str(name).replace("_", " "))
 
 
 def title_words(name: str) -> str:

@@ -327,6 +327,8 @@ class TestFailures:
         async with raw_agent(dialect, replies("42")) as agent:
             client = AgentClient(agent.url, timings=QUICK)
             await client.card()
+        # Until its end is noticed, a pooled connection may take the message; that is a lost request, not this case.
+        assert not await client.alive()
 
         with pytest.raises(AgentFailure) as caught:
             await client.conversation().ask("hi", asyncio.get_running_loop().time() + 20)

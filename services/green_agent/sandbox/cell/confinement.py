@@ -27,8 +27,9 @@ DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 class Confinement(Protocol):
     """One way of keeping a program apart."""
 
-    persistent: bool
-    """True when one worker serves many programs, each from a fork; False when the worker is the watcher of one."""
+    def fork(self) -> int:
+        """Start the watcher: 0 in the watcher. A worker that serves one program is its watcher itself."""
+        ...
 
     def prepare(self, bounds: Bounds) -> None:
         """Run by the watcher before it starts the program."""
@@ -47,6 +48,12 @@ class Confinement(Protocol):
         ...
 
 
+def _write(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY)
+    os.write(descriptor, text.encode())
+    os.close(descriptor)
+
+
 def _all_processes() -> Iterator[int]:
     return (int(entry.name) for entry in os.scandir("/proc") if entry.name.isdecimal())
 
@@ -54,7 +61,9 @@ def _all_processes() -> Iterator[int]:
 class OwnRoot:
     """First process of its own PID namespace, with a root that holds nothing but the interpreter."""
 
-    persistent = False
+    def fork(self) -> int:
+        """This process is the watcher."""
+        return 0
 
     def prepare(self, bounds: Bounds) -> None:
         """Bubblewrap made everything; only /proc/1 has to be closed to the program."""
@@ -82,20 +91,23 @@ class OwnRoot:
 class Namespaces(OwnRoot):
     """As OwnRoot, but the namespaces are made here, inside a worker that bubblewrap has confined already."""
 
-    persistent = True
+    def __init__(self) -> None:
+        self.user, self.group = os.geteuid(), os.getegid()
+
+    def fork(self) -> int:
+        """The child is the first process of new namespaces."""
+        return kernel.fork_into(
+            kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID | kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC
+        )
 
     def prepare(self, bounds: Bounds) -> None:
-        """Leaves the caller in a child process that is the first of new namespaces."""
-        user, group = os.geteuid(), os.getegid()
-        kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID | kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"{INNER_ID} {user} 1")
-        Path("/proc/self/gid_map").write_text(f"{INNER_ID} {group} 1")
-        if os.fork() != 0:
-            os._exit(0)
+        """Map the user to itself, then mount a process list and a scratch folder of the namespace's own."""
+        _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/uid_map", f"{INNER_ID} {self.user} 1")
+        _write("/proc/self/gid_map", f"{INNER_ID} {self.group} 1")
         quiet = kernel.MS_NOSUID | kernel.MS_NODEV
         kernel.mount("proc", "/proc", "proc", quiet | kernel.MS_NOEXEC)
-        Path("/proc/sys/user/max_user_namespaces").write_text("0")
+        _write("/proc/sys/user/max_user_namespaces", "0")
         kernel.mount(None, "/proc", None, kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | quiet)
         size = f"size={bounds.scratch_bytes},nr_inodes=4096,mode=700"
         kernel.mount("scratch", SCRATCH, "tmpfs", quiet, size)
@@ -105,12 +117,14 @@ class Namespaces(OwnRoot):
 class OwnUser:
     """A user id that nothing else has. Its processes and files are found by that id."""
 
-    persistent = True
-
     def __init__(self, user: int, scratch: str, readable: tuple[str, ...]) -> None:
         self.user = user
         self.scratch = scratch
         self.readable = readable
+
+    def fork(self) -> int:
+        """The watcher keeps the worker's rights: it has to end what runs under another id."""
+        return os.fork()
 
     def prepare(self, bounds: Bounds) -> None:
         """Nothing of the program before may be left, even if its watcher was killed."""
@@ -167,10 +181,12 @@ def _sweep(folder: str, user: int) -> None:
 class Nothing:
     """No isolation: resource limits, and an end of all descendants."""
 
-    persistent = False
-
     def __init__(self, scratch: str) -> None:
         self.scratch = scratch
+
+    def fork(self) -> int:
+        """This process is the watcher."""
+        return 0
 
     def prepare(self, bounds: Bounds) -> None:
         """Orphans come to the watcher instead of the machine's first process, so that none is lost."""

@@ -10,6 +10,7 @@ import ctypes
 import platform
 import struct
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from services.green_agent.sandbox.cell import kernel
@@ -149,9 +150,19 @@ def program(machine: str) -> bytes:
     return b"".join(struct.pack("=HBBI", *step) for step in steps)
 
 
+@cache
+def _own_program() -> bytes:
+    return program(platform.machine())
+
+
+def prepare() -> None:
+    """Build the filter now, so that no program waits for it."""
+    _own_program()
+
+
 def install() -> None:
     """Filter this process and all it starts, for good. Needs no-new-privileges."""
-    code = program(platform.machine())
+    code = _own_program()
     filters = ctypes.create_string_buffer(code, len(code))
     head = struct.pack("@HP", len(code) // 8, ctypes.addressof(filters))
     header = ctypes.create_string_buffer(head, len(head))

@@ -39,13 +39,15 @@ class Watcher:
         self.limit: str | None = None
         self.started = 0.0
 
-    def run(self, program: Callable[[], NoReturn]) -> NoReturn:
-        """Fork `program`, watch it, report on the life line and exit."""
+    def run(self, program: Callable[[], NoReturn], unneeded: list[int]) -> NoReturn:
+        """Fork `program`, watch it, report on the life line and exit. `unneeded`: descriptors of the program alone."""
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self.started = time.monotonic()
         pid = os.fork()
         if pid == 0:
             program()
+        for descriptor in unneeded:
+            os.close(descriptor)  # their readers need not wait for the end of this process
         self._watch(pid)
         self._end_all(pid)
         with suppress(BrokenPipeError):  # green went away

@@ -19,7 +19,7 @@ from contextlib import suppress
 from io import TextIOWrapper
 from typing import Final, NoReturn, cast
 
-from services.green_agent.sandbox.cell import harness, kernel
+from services.green_agent.sandbox.cell import harness, kernel, seccomp
 from services.green_agent.sandbox.cell.bounds import Bounds, apply_limits
 from services.green_agent.sandbox.cell.confinement import Confinement, Namespaces, Nothing, OwnRoot, OwnUser
 from services.green_agent.sandbox.cell.watcher import Watcher
@@ -29,6 +29,9 @@ MESSAGE_BYTES: Final = 4096
 MOST_DESCRIPTORS: Final = 7
 RESULT: Final = 3
 PEER: Final = 4
+
+PERSISTENT: Final = frozenset({"namespaces", "user"})
+"""Confinements whose worker serves many programs; the others are started for one."""
 
 COMMON_MODULES: Final = (
     "abc array ast bisect calendar cmath collections collections.abc contextlib copy dataclasses datetime decimal enum "
@@ -42,11 +45,11 @@ def main(arguments: list[str]) -> None:
     kind, descriptor, *rest = arguments
     control = socket.socket(fileno=int(descriptor))
     confinement = _confinement(kind, rest)
-    _warm_up(common=confinement.persistent)
+    _warm_up(common=kind in PERSISTENT)
     control.send(READY)
     while order := _receive(control):
         bounds, descriptors = order
-        if confinement.persistent and os.fork() != 0:
+        if confinement.fork() != 0:
             for number in descriptors:
                 os.close(number)
             continue
@@ -66,12 +69,14 @@ def _warm_up(*, common: bool) -> None:
     for name in COMMON_MODULES if common else ():
         importlib.import_module(name)
     kernel.limit_arenas()
+    seccomp.prepare()
     sys.set_int_max_str_digits(0)
     # The interpreter runs without `site`, which would show installed packages; programs still expect its builtins.
     site.setquit()
     site.sethelper()
     sys.path = [entry for entry in sys.path if not entry.endswith(".pyz") and not entry.startswith("/proc/")]
     sys.argv = ["solution.py"]
+    os.environ.pop("LD_BIND_NOW", None)
     # Children come and go unobserved; a watcher restores the default for its own.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.collect()
@@ -88,7 +93,7 @@ def _start(bounds: Bounds, descriptors: list[int], confinement: Confinement) -> 
     try:
         confinement.prepare(bounds)
         watcher = Watcher(bounds, confinement, life)
-        watcher.run(lambda: _become_program(bounds, descriptors, confinement))
+        watcher.run(lambda: _become_program(bounds, descriptors, confinement), descriptors[1:])
     except BaseException as error:  # noqa: BLE001 - reported to green as a broken sandbox
         _report_broken(life, error)
     os._exit(1)

@@ -19,7 +19,6 @@ WITHOUT_PROGRAM = {"bare_completion", "broken_program", "prose_only", "reasoning
 COMPLETIONS = {"completion_at_margin", "completion_indented"}
 WHOLE_PROGRAMS = {
     "bare_program",
-    "carriage_returns",
     "fence_in_docstring",
     "fence_in_equal_fence",
     "fence_in_fence",
@@ -56,7 +55,7 @@ def test_a_reply_gives_the_program_that_its_golden_file_holds(name: str) -> None
     program = extract(reply_called(name))
 
     assert program is not None
-    assert program.source == (REPLIES / f"{name}.program.txt").read_text()
+    assert program.source.rstrip("\n") + "\n" == (REPLIES / f"{name}.program.txt").read_text()
     assert program.shape == ("completion" if name in COMPLETIONS else "whole")
     assert program.place == ("reply" if name == "bare_program" else "fence")
 
@@ -75,6 +74,13 @@ def test_the_golden_programs_are_right_solutions(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(WITHOUT_PROGRAM))
 def test_a_reply_without_a_program_gives_none(name: str) -> None:
     assert extract(reply_called(name)) is None
+
+
+@pytest.mark.parametrize("line_end", ["\r\n", "\r"])
+def test_other_line_ends_give_the_same_program(line_end: str) -> None:
+    reply = reply_called("plain_fence")
+
+    assert extract(reply.replace("\n", line_end)) == extract(reply)
 
 
 def test_a_text_block_that_happens_to_parse_does_not_displace_a_completion() -> None:

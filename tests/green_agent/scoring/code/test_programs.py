@@ -1,0 +1,64 @@
+"""Programs as syntax trees."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.green_agent.scoring.code import programs
+
+
+@pytest.mark.parametrize(
+    ("source", "defined"),
+    [
+        ("def f(): pass", True),
+        ("async def f(): pass", True),
+        ("class f: pass", True),
+        ("f = g = len", True),
+        ("f: int = 1", True),
+        ("if True:\n    def f(): pass", True),
+        ("try:\n    pass\nfinally:\n    f = 1", True),
+        ("f: int", False),
+        ("def g():\n    def f(): pass", False),
+        ("class A:\n    def f(self): pass", False),
+        ("import f", False),
+        ("f", False),
+    ],
+)
+def test_a_definition_is_one_of_the_module_itself(source: str, *, defined: bool) -> None:
+    tree = programs.parse(source)
+
+    assert tree is not None
+    assert programs.defines(tree, "f") is defined
+
+
+def test_a_return_outside_of_a_function_parses_and_does_not_compile() -> None:
+    assert programs.parses("return 1")
+    assert not programs.compiles("return 1")
+
+
+def test_a_body_joins_its_prompt_as_it_is_or_indented() -> None:
+    prompt = 'def f(x):\n    """Doc."""'
+
+    assert programs.completed(prompt, "    return x") == f"{prompt}\n    return x"
+    assert programs.completed(prompt, "y = x\n\nreturn y") == f"{prompt}\n    y = x\n\n    return y"
+    assert programs.completed(prompt, "return return") is None
+
+
+def test_the_definitions_of_a_prompt_leave_the_function_out() -> None:
+    prompt = 'import math\n\ndef g():\n    return 1\n\ndef f(x):\n    """Doc."""\n'
+
+    assert programs.definitions(prompt, without="f") == "import math\n\ndef g():\n    return 1"
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ('def f(x):\n  """Doc."""\n  # note\n  return (x+1)', True),
+        ("def f(x):\n    return x + 1\n", True),
+        ("def f(y):\n    return y + 1\n", False),
+        ("def f(x):\n    return 1 + x\n", False),
+        ("def f(x:\n", False),
+    ],
+)
+def test_programs_are_the_same_when_only_layout_and_docstrings_differ(other: str, *, same: bool) -> None:
+    assert programs.same_program("def f(x):\n    return x + 1", other) is same
