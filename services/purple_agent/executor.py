@@ -46,9 +46,9 @@ class Executor:
     async def _answer(self, incoming: Incoming) -> Answer | NoAnswer:
         try:
             async with self._contexts.turn(incoming) as turn:
-                if turn.state is None:
-                    turn.state = self._begin()
-                given = await turn.state.answer(incoming.text)
+                responder = turn.state or self._begin()
+                turn.state = responder
+                given = await responder.answer(incoming.text)
                 if isinstance(given, Answer):
                     turn.said(len(given.text.encode()) + sum(len(json.dumps(call)) for call in given.tool_calls))
                 return given

@@ -33,10 +33,13 @@ QUESTION = (
 )
 
 
+REFERENCE = {"LLM_MODEL": "reference"}
+
+
 async def test_the_reference_engine_prices_an_option_with_our_tool() -> None:
     engine = Engine(EngineSettings())
 
-    async with serving_app(lambda _: engine) as url, on_model(f"{url}v1", emit_tool_calls=True) as peer:
+    async with serving_app(lambda _: engine) as url, on_model(f"{url}v1", emit_tool_calls=True, env=REFERENCE) as peer:
         reply = await peer.ask(QUESTION)
 
     (call,) = reply.tool_calls

@@ -29,11 +29,11 @@ class Service:
 
 
 @contextmanager
-def service(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> Iterator[Service]:
-    """Run a console script of ours with `--port 0 --ready-file F` until the block ends."""
+def service(command: Sequence[str], *, env: Mapping[str, str] | None = None, port: int = 0) -> Iterator[Service]:
+    """Run a console script of ours with `--port P --ready-file F` (0: a free one) until the block ends."""
     with tempfile.TemporaryDirectory(prefix="assay-test-") as folder:
         ready, log = Path(folder) / "ready", Path(folder) / "log"
-        full = [str(BIN / command[0]), *command[1:], "--port", "0", "--ready-file", str(ready)]
+        full = [str(BIN / command[0]), *command[1:], "--port", str(port), "--ready-file", str(ready)]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 full, stdout=output, stderr=output, start_new_session=True, env={**os.environ, **(env or {})}

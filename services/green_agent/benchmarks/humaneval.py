@@ -114,7 +114,7 @@ class HumanEval(Benchmark[HumanEvalConfig, HumanEvalTask]):
             raise SandboxError(f"{NAME} runs programs and needs a sandbox, none was opened")
         reply = transcript.answer
         if not reply.strip():
-            raise Failure(Outcome.AGENT_ERROR, "empty_reply", "the reply is blank")
+            raise Failure(Outcome.AGENT_ERROR, "empty", "the reply holds no text")
         row = task.row
         program = await asyncio.to_thread(extract_python, reply, prompt=row.prompt, entry_point=row.entry_point)
         if program is None:
@@ -124,9 +124,7 @@ class HumanEval(Benchmark[HumanEvalConfig, HumanEvalTask]):
 
     async def _verdict(self, task: HumanEvalTask, trial: int, program: Program, cells: Cells) -> Verdict:
         if task.pairs is not None:
-            return await verdict_by_pairs(
-                cells, task.pairs, source=program.source, entry_point=task.row.entry_point
-            )
+            return await verdict_by_pairs(cells, task.pairs, source=program.source, entry_point=task.row.entry_point)
         return await verdict_by_split(
             cells,
             source=program.source,

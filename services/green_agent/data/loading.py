@@ -38,11 +38,11 @@ def load_jsonl(source: Source, path: Path) -> list[Row]:
 
 def check_rows(source: Source, rows: Sequence[Row]) -> None:
     """Raise DataError unless these rows are those of the registry, whatever file format they came in."""
-    ids = [str(row.get(source.id_field)) for row in rows]
-    if len(ids) != source.rows or len(set(ids)) != len(ids):
+    ids = {str(row[source.id_field]) for row in rows if source.id_field in row}
+    if not len(rows) == len(ids) == source.rows:
         raise DataError(
-            f"{source.title}: expected {source.rows} rows with unique {source.id_field}, "
-            f"got {len(ids)} with {len(set(ids))} ids; {source.remedy}"
+            f"{source.title}: expected {source.rows} rows with a {source.id_field} of their own, "
+            f"got {len(rows)} rows with {len(ids)}; {source.remedy}"
         )
     _compare(source, "content", source.content_sha256, content_sha256(rows, id_field=source.id_field))
 

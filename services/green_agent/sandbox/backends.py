@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -10,9 +11,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.green_agent.sandbox.cell.bounds import Bounds
-from services.green_agent.sandbox.launch import bubblewrap, python
+from services.green_agent.sandbox.launch import bubblewrap, python, readable
 
-Command = list[str]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """What a worker is told at its start."""
+
+    control: int
+    """Descriptor its orders come from."""
+    archive: int
+    """Descriptor of the cell archive."""
+    bounds: Bounds
+    """Of its first program."""
+    scratch: str
+    """Folder on this machine; empty where the worker makes its own."""
+    number: int
+    """Different for every worker of a sandbox."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,27 +37,38 @@ class Backend:
     isolated: bool
     persistent: bool
     """True when a worker serves many programs; False when it is started for one."""
-    command: Callable[[int, int, Bounds, str], Command]
-    """Command line from control descriptor, archive descriptor, bounds and scratch folder on this machine."""
-    needs_scratch: bool = False
+    command: Callable[[Place], list[str]]
     missing: Callable[[], str | None] = lambda: None
     """What the machine lacks for this backend, or None."""
+    needs_scratch: bool = False
 
 
 def _no_bubblewrap() -> str | None:
     return None if shutil.which("bwrap") else "bwrap is not installed"
 
 
-def _warm(control: int, archive: int, _bounds: Bounds, _scratch: str) -> Command:
-    return bubblewrap(archive=archive, scratch_bytes=None, arguments=["namespaces", str(control)])
+def _no_users() -> str | None:
+    return None if os.geteuid() == 0 else "needs root inside a container, to give each program a user of its own"
 
 
-def _cold(control: int, archive: int, bounds: Bounds, _scratch: str) -> Command:
-    return bubblewrap(archive=archive, scratch_bytes=bounds.scratch_bytes, arguments=["root", str(control)])
+def _warm(place: Place) -> list[str]:
+    return bubblewrap(archive=place.archive, scratch_bytes=None, arguments=["namespaces", str(place.control)])
 
 
-def _unsafe(control: int, archive: int, _bounds: Bounds, scratch: str) -> Command:
-    return python(f"/proc/self/fd/{archive}", "nothing", str(control), scratch)
+def _cold(place: Place) -> list[str]:
+    arguments = ["root", str(place.control)]
+    return bubblewrap(archive=place.archive, scratch_bytes=place.bounds.scratch_bytes, arguments=arguments)
+
+
+def _users(place: Place) -> list[str]:
+    user = FIRST_USER + place.number
+    return python(
+        f"/proc/self/fd/{place.archive}", "user", str(place.control), str(user), f"/tmp/cell-{user}", *readable()  # noqa: S108
+    )
+
+
+def _unsafe(place: Place) -> list[str]:
+    return python(f"/proc/self/fd/{place.archive}", "nothing", str(place.control), place.scratch)
 
 
 BWRAP_WARM: Final = Backend(
@@ -52,9 +77,12 @@ BWRAP_WARM: Final = Backend(
 BWRAP_COLD: Final = Backend(
     name="bwrap-cold", isolated=True, persistent=False, command=_cold, missing=_no_bubblewrap
 )
+USERS: Final = Backend(name="container", isolated=True, persistent=True, command=_users, missing=_no_users)
+"""Only inside the service's container, whose walls it completes."""
 UNSAFE: Final = Backend(
     name="unsafe-subprocess", isolated=False, persistent=False, command=_unsafe, needs_scratch=True
 )
+FIRST_USER: Final = 64000
 
 
 def scratch_folder(backend: Backend) -> AbstractContextManager[str]:

@@ -62,6 +62,12 @@ def _shared_library() -> str | None:
     return path if Path(path).exists() else None
 
 
+def readable() -> list[str]:
+    """What a program may read where file rules take the place of a root of its own."""
+    candidates = (*interpreter().files, *LIBRARIES, "/etc/ld.so.cache", "/usr/share/zoneinfo")
+    return sorted({os.path.realpath(path) for path in candidates if Path(path).exists()})
+
+
 def python(*arguments: str) -> list[str]:
     """The interpreter with the options of a cell."""
     return [interpreter().executable, *PYTHON_OPTIONS, *arguments]

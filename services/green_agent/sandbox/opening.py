@@ -11,6 +11,8 @@ from services.green_agent.sandbox.facts import machine_facts
 from services.green_agent.sandbox.pool import LocalSandbox
 from services.green_agent.sandbox.selftest import self_test
 
+LOCAL = (BWRAP_WARM, BWRAP_COLD, UNSAFE)
+"""Backends of this machine, best first."""
 AUTO = "auto"
 CONTAINER = "container"
 REMEDY = (
@@ -63,7 +65,7 @@ async def open_sandbox(
     """
     if url is not None or backend == CONTAINER:
         return await _open_service(url, allow_unsafe=allow_unsafe)
-    candidates = (BWRAP_WARM, BWRAP_COLD, UNSAFE) if backend == AUTO else _named(backend)
+    candidates = LOCAL if backend == AUTO else _named(backend)
     return await open_local(candidates, workers=workers, allow_unsafe=allow_unsafe)
 
 
@@ -120,7 +122,7 @@ async def _open_service(url: str | None, *, allow_unsafe: bool) -> RemoteSandbox
 
 
 def _named(name: str) -> tuple[Backend, ...]:
-    known = {backend.name: backend for backend in (BWRAP_WARM, BWRAP_COLD, UNSAFE)}
+    known = {backend.name: backend for backend in LOCAL}
     if name not in known:
         raise SandboxError(f"no sandbox backend {name!r}; there are {', '.join([AUTO, *known, CONTAINER])}")
     return (known[name],)

@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from services.contract.execution import Job, JobResult, LimitHit, Limits, SandboxInfo
@@ -22,6 +22,8 @@ STARVED: Final = 0.5
 """A program stopped by the wall clock with less than this share of its CPU limit used may have been kept waiting by its
 neighbours: it is run once more, alone."""
 
+MOST_CELLS: Final = 2
+
 T = TypeVar("T")
 
 
@@ -30,7 +32,8 @@ class Slot:
     """Place for one job at a time."""
 
     number: int
-    worker: Worker | None = None
+    workers: dict[int, Worker] = field(default_factory=dict)
+    """Kept workers by cell: the two cells of a split test never share one."""
 
 
 class LocalSandbox:
@@ -65,7 +68,7 @@ class LocalSandbox:
         async with self._gathering:
             for _ in self._slots:
                 await self._free.get()
-        await asyncio.gather(*(self._in_thread(slot.worker.close) for slot in self._slots if slot.worker))
+        await asyncio.gather(*(self._in_thread(worker.close) for slot in self._slots for worker in slot.workers.values()))
         self._threads.shutdown()
 
     @asynccontextmanager
@@ -99,6 +102,7 @@ class LocalSandbox:
             while not running.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait([running])
+            running.exception()  # Stopped, most likely; the caller asked for it
             raise
         finally:
             os.close(stop)
@@ -133,18 +137,18 @@ def _run(backend: Backend, slot: Slot, job: Job, stop: int) -> JobResult:
 
 def _workers(backend: Backend, slot: Slot, bounds: Bounds, count: int, stack: ExitStack) -> list[Worker]:
     """A worker for each of `count` cells, put away by `stack` as far as it is not kept for the next job."""
-    if not backend.persistent:
-        return [stack.enter_context(closing(Worker(backend, bounds))) for _ in range(count)]
-    if slot.worker is None:
-        slot.worker = Worker(backend, bounds)
-    worker = slot.worker
-    # Until the job has ended well nothing is known about the worker.
-    worker.suspect = True
-    stack.callback(_retire, slot)
-    return [worker] * count
+    workers = []
+    for cell in range(count):
+        if cell not in slot.workers:
+            slot.workers[cell] = Worker(backend, bounds, number=MOST_CELLS * slot.number + cell)
+        worker = slot.workers[cell]
+        # Until the job has ended well nothing is known about the worker.
+        worker.suspect = True
+        stack.callback(_retire, slot, cell, kept=backend.persistent)
+        workers.append(worker)
+    return workers
 
 
-def _retire(slot: Slot) -> None:
-    if slot.worker is not None and slot.worker.worn_out:
-        slot.worker.close()
-        slot.worker = None
+def _retire(slot: Slot, cell: int, *, kept: bool) -> None:
+    if slot.workers[cell].worn_out or not kept:
+        slot.workers.pop(cell).close()

@@ -11,7 +11,7 @@ from typing import Final
 
 from services.contract.execution import SandboxError
 from services.green_agent.sandbox.archive import cell_archive, memory_file
-from services.green_agent.sandbox.backends import Backend, scratch_folder
+from services.green_agent.sandbox.backends import Backend, Place, scratch_folder
 from services.green_agent.sandbox.cell.bounds import Bounds
 from services.green_agent.sandbox.launch import ENVIRONMENT
 
@@ -24,13 +24,13 @@ PROGRAMS_PER_WORKER: Final = 500
 class Worker:
     """A worker that has said it is ready. Raises SandboxError when it does not come up."""
 
-    def __init__(self, backend: Backend, bounds: Bounds) -> None:
+    def __init__(self, backend: Backend, bounds: Bounds, *, number: int) -> None:
         self.programs = 0
         self.suspect = False
         """True after a time-out or a surprise: the worker is replaced before it runs another program."""
         self._stack = ExitStack()
         try:
-            self._start(backend, bounds)
+            self._start(backend, bounds, number)
         except BaseException:
             self._stack.close()
             raise
@@ -52,21 +52,23 @@ class Worker:
         """End the worker and whatever it runs."""
         self._stack.close()
 
-    def _start(self, backend: Backend, bounds: Bounds) -> None:
+    def _start(self, backend: Backend, bounds: Bounds, number: int) -> None:
         control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = self._stack.enter_context(control)
         self._errors = os.memfd_create("assay-errors")
         self._stack.callback(os.close, self._errors)
         archive = memory_file(cell_archive())
         scratch = self._stack.enter_context(scratch_folder(backend))
+        control_number = inner.fileno()
+        place = Place(control=control_number, archive=archive, bounds=bounds, scratch=scratch, number=number)
         with inner:
             try:
                 self._process = subprocess.Popen(
-                    backend.command(inner.fileno(), archive, bounds, scratch),
+                    backend.command(place),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=self._errors,
-                    pass_fds=(inner.fileno(), archive),
+                    pass_fds=(control_number, archive),
                     env=ENVIRONMENT | {"PATH": os.environ.get("PATH", ENVIRONMENT["PATH"])},
                 )
             except OSError as error:

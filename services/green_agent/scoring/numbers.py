@@ -114,7 +114,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _THOUSANDS = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
-_SEPARATOR = re.compile(r"\s*[,;\u3001]\s*(?:and\s+)?")
+_SEPARATOR = re.compile(r"\s*+[,;|\u3001]?\s*+(?:and\s+)?")
 _ORDINAL_AHEAD = re.compile(r"[.)][ \t]+\S")
 _ORDINAL_BEHIND = re.compile(r"(?:^|\n)[ \t>#]*$")
 _LABEL_BEHIND = re.compile(r"\b(?:step|question|table|page)\s*$", re.IGNORECASE)
@@ -220,7 +220,7 @@ def _last_answer_value(text: str) -> str | None:
 
 
 def _spoil_list(found: list[Number], run: list[int]) -> None:
-    """Mark members of a list of three or more as ineligible."""
+    """Mark members of a list of three or more as ineligible, whether commas, bars, blanks or lines part them."""
     if len(run) >= 3:
         for at in run:
             found[at] = Number(value=found[at].value, unit=found[at].unit, eligible=False)

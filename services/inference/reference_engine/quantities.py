@@ -35,9 +35,9 @@ class Quantity(StrEnum):
     EXPRESSION = "expression"
 
 
-_DIGITS: Final = r"(?P<number>-?\d[\d,]*(?:\.\d+)?)"
+_DIGITS: Final = r"(?P<number>-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)"
 _SHARE_UNIT: Final = r"\s?(?P<unit>%|percent\b|bps?\b)"
-_ANY_UNIT: Final = r"\s?(?P<unit>%|percent\b|bps?\b|k\b|K\b|million\b|m\b|M\b|bn\b)"
+_ANY_UNIT: Final = r"\s?(?P<unit>%|percent\b|bps?\b|million\b|(?<=\d)(?:[kKmM]|bn)\b)"
 _LINK: Final = (
     r"(?:[\s=:$€(,]|(?i:is|of|at|was|are|to|be|equals?|trades|trading|quoted|stands|currently|now|price|level|rate|yield)\b|"
     r"[a-zA-Z]0?\)|\([^()\d]{0,60}\)){0,8}"

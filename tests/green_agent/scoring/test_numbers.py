@@ -54,6 +54,8 @@ def test_the_number_a_text_gives_is_read(text: str, value: float) -> None:
         "<think>42",
         ", ".join(map(str, range(1, 91))),
         "2,1,4,3",
+        "\n".join(map(str, range(1, 91))),
+        "| 1.5 | 2.5 | 3.5 |",
         "Q3 and 10-K, a 30-day note",
         "See table 4 and step 12",
         "1. first\n2. second",

@@ -1,7 +1,7 @@
 """A green agent that plays a script, as a process: `python green.py --port 0 --ready-file F --script FILE`.
 
 The script is JSON: tasks, seed, outcomes {key: outcome}, hold_after N (waits for the file `go` beside the script after N rows),
-die_after N, strange_row, reject TEXT, secret TEXT. It notes the keys it ran in the file `ran` beside the script.
+strange_row, reject TEXT, said TEXT, sandbox {...}. It notes the keys it ran in the file `ran` beside the script.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from services.contract.assessment import (
 )
 from services.contract.outcomes import Outcome
 from services.contract.results import TaskResult
+from tests.runner.support.purple import note_pid
 from tests.runner.support.rows import make_plan, make_row
 
 
@@ -80,8 +80,6 @@ class ScriptedGreen:
         await self._ended.wait()
 
     async def _may_go_on(self, script: dict[str, Any], number: int) -> bool:
-        if number == script.get("die_after"):
-            os.kill(os.getpid(), signal.SIGKILL)
         if number == script.get("hold_after"):
             while not (self._path.with_name("go").exists() or self._cancelled.is_set()):
                 await asyncio.sleep(0.02)
@@ -105,6 +103,7 @@ def main() -> int:
     flags.add_argument("--ready-file", type=Path)
     flags.add_argument("--script", type=Path, required=True)
     given = flags.parse_args()
+    note_pid()
     profile = AgentProfile(
         name="Scripted green",
         description="Plays a script.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -18,11 +19,19 @@ class Fixed:
         pass
 
 
+def note_pid() -> None:
+    """Tell the test who we are."""
+    if path := os.environ.get("AGENT_PIDS"):
+        with Path(path).open("a") as file:
+            file.write(f"{os.getpid()}\n")
+
+
 def main() -> int:
     flags = argparse.ArgumentParser()
     flags.add_argument("--port", type=int, default=0)
     flags.add_argument("--ready-file", type=Path)
     given = flags.parse_args()
+    note_pid()
     profile = AgentProfile(
         name="Scripted purple",
         description="Says one thing.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -130,11 +130,13 @@ class OwnUser:
         """Nothing of the program before may be left, even if its watcher was killed."""
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         self.end()
-        os.chdir(self.scratch)
+        # As the slot's user: in a container root may not change owners.
+        self._as_user(lambda: os.mkdir(self.scratch, 0o700))  # noqa: PTH102
 
     def confine(self) -> int | None:
         """Become the slot's user; read the interpreter, write the scratch folder, nothing else."""
         self._become()
+        os.chdir(self.scratch)
         kernel.forbid_new_privileges()
         restrict_files(readable=self.readable, writable=(self.scratch, *DEVICES))
         seccomp.install()
@@ -146,13 +148,19 @@ class OwnUser:
 
     def end(self) -> None:
         """Kill and sweep as the slot's user: that reaches all of its processes and files, and nobody else's."""
+        self._as_user(self._kill_and_sweep)
+
+    def _as_user(self, deed: Callable[[], None]) -> None:
         child = os.fork()
         if child == 0:
             with suppress(BaseException):
                 self._become()
-                self._kill_and_sweep()
-            os._exit(0)
-        os.waitpid(child, 0)
+                deed()
+                os._exit(0)
+            os._exit(1)
+        _, status = os.waitpid(child, 0)
+        if status != 0:
+            raise OSError(f"user {self.user} of a sandbox slot could not be used")
 
     def _become(self) -> None:
         os.setgroups([])
@@ -162,7 +170,7 @@ class OwnUser:
     def _kill_and_sweep(self) -> None:
         with suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
-        for folder in {*PUBLIC_FOLDERS, self.scratch}:
+        for folder in PUBLIC_FOLDERS:
             with suppress(OSError):
                 _sweep(folder, self.user)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -41,7 +40,6 @@ class Watcher:
 
     def run(self, program: Callable[[], NoReturn], unneeded: list[int]) -> NoReturn:
         """Fork `program`, watch it, report on the life line and exit. `unneeded`: descriptors of the program alone."""
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self.started = time.monotonic()
         pid = os.fork()
         if pid == 0:

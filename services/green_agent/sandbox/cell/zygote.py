@@ -91,6 +91,7 @@ def _receive(control: socket.socket) -> tuple[Bounds, list[int]] | None:
 def _start(bounds: Bounds, descriptors: list[int], confinement: Confinement) -> NoReturn:
     life = descriptors[0]
     try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         confinement.prepare(bounds)
         watcher = Watcher(bounds, confinement, life)
         watcher.run(lambda: _become_program(bounds, descriptors, confinement), descriptors[1:])

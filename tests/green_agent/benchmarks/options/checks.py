@@ -386,7 +386,7 @@ def cheapest_adjustment(p: defense.Choice) -> Keys:
         worst = cost + sum(100 * offer.loss_after for _ in range(p.contracts))
         if -p.delta_limit_shares <= offer.delta_after_shares <= p.delta_limit_shares and worst <= p.loss_limit_usd:
             admissible.append((cost, worst, offer.name))
-    cost, worst, name = sorted(admissible)[0]
+    cost, worst, name = min(admissible)
     return {"adjustment": name, "total_cost_usd": cost, "worst_case_usd": worst}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from services.green_agent.benchmarks.options.market import Market
 
@@ -51,7 +52,7 @@ class Position:
     @property
     def breakevens(self) -> list[float]:
         found = []
-        for left, right in zip(self.knots, self.knots[1:], strict=False):
+        for left, right in pairwise(self.knots):
             low, high = self.profit(left), self.profit(right)
             if (low < 0) != (high < 0):
                 found.append(left + (right - left) * low / (low - high))
@@ -61,7 +62,7 @@ class Position:
         """Sum of the probabilities of the stretches with a profit, by the complementary error function."""
         edges = [0.0, *self.breakevens, math.inf]
         total = 0.0
-        for left, right in zip(edges, edges[1:], strict=False):
+        for left, right in pairwise(edges):
             middle = (left + right) / 2 if right < math.inf else 2 * left + 1
             if self.profit(middle) > 0:
                 total += below(market, right) - below(market, left)

@@ -70,7 +70,9 @@ def test_the_value_behind_a_false_condition_is_not_asked_for() -> None:
     assert not is_true(ast.parse("1 == 2 and it", mode="eval").body, missing)
 
 
-@pytest.mark.parametrize("expression", ["it == 1", "it != 1", "not it", "it is None", "it in [1]", "[it] != 3", "len(it) == 0"])
+@pytest.mark.parametrize(
+    "expression", ["it == 1", "it != 1", "not it", "it is None", "it in [1]", "[it] != 3", "len(it) == 0"]
+)
 def test_an_unencodable_value_passes_no_assert(expression: str) -> None:
     with pytest.raises(EvaluationError, match="unencodable: Everything"):
         holds(expression, Unencodable("Everything"))
@@ -141,7 +143,11 @@ def test_power_of_other_numbers_is_not_evaluated() -> None:
 
 @pytest.mark.parametrize(
     ("expression", "value"),
-    [("[-1, 2.5, 'a' 'b']", [-1, 2.5, "ab"]), ("2 ** 10 - 24 / 2", 1012.0), ("{1: {2}, (3,): set()}", {1: {2}, (3,): set()})],
+    [
+        ("[-1, 2.5, 'a' 'b']", [-1, 2.5, "ab"]),
+        ("2 ** 10 - 24 / 2", 1012.0),
+        ("{1: {2}, (3,): set()}", {1: {2}, (3,): set()}),
+    ],
 )
 def test_constants_are_folded(expression: str, value: object) -> None:
     assert constant(ast.parse(expression, mode="eval").body) == value
@@ -191,9 +197,28 @@ leaves = st.sampled_from(["it", "1", "-0.5", "'ab'", "[]", "(1, 2)", "{}", "None
 
 def grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     pair = st.tuples(inner, inner)
-    operators = st.sampled_from(["+", "-", "*", "/", "//", "%", "**", "==", "!=", "<", ">=", "in", "not in", "and", "or"])
+    operators = st.sampled_from(
+        ["+", "-", "*", "/", "//", "%", "**", "==", "!=", "<", ">=", "in", "not in", "and", "or"]
+    )
     functions = st.sampled_from(
-        "abs all any bool float int len list max min round set sorted sum tuple math.isclose".split()
+        [
+            "abs",
+            "all",
+            "any",
+            "bool",
+            "float",
+            "int",
+            "len",
+            "list",
+            "max",
+            "min",
+            "round",
+            "set",
+            "sorted",
+            "sum",
+            "tuple",
+            "math.isclose",
+        ]
     )
     return st.one_of(
         st.tuples(operators, pair).map(lambda p: f"({p[1][0]} {p[0]} {p[1][1]})"),

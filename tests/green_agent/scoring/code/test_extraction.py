@@ -107,7 +107,9 @@ def test_a_definition_under_the_main_guard_is_none() -> None:
 
 
 def test_a_definition_inside_a_branch_counts() -> None:
-    program = extract("```python\ntry:\n    import x\nexcept ImportError:\n    def vowel_positions(t):\n        return []\n```")
+    program = extract(
+        "```python\ntry:\n    import x\nexcept ImportError:\n    def vowel_positions(t):\n        return []\n```"
+    )
 
     assert program is not None
     assert program.shape == "whole"
@@ -168,7 +170,18 @@ def test_a_hostile_reply_is_read_to_its_end(reply: str) -> None:
 
 
 FRAGMENTS = st.sampled_from(
-    ["```", "````", "~~~", "```python\n", "\n", "    ", "def vowel_positions(text):\n", "return text\n", "<think>", "</think>"]
+    [
+        "```",
+        "````",
+        "~~~",
+        "```python\n",
+        "\n",
+        "    ",
+        "def vowel_positions(text):\n",
+        "return text\n",
+        "<think>",
+        "</think>",
+    ]
     + ['"""', "# ", "import re\n", "x", "\r\n", "\t", "(", ")", "if x:\n", "`"]
 )
 
