@@ -60,7 +60,9 @@ class SandboxClient:
                 "start it with `assay sandbox serve`"
             ) from error
         if response.status_code != httpx.codes.OK:
-            raise SandboxError(f"the sandbox service at {self.url} answered {response.status_code}: {_reason(response)}")
+            raise SandboxError(
+                f"the sandbox service at {self.url} answered {response.status_code}: {_reason(response)}"
+            )
         return response.content
 
 

@@ -45,7 +45,11 @@ async def test_the_reference_engine_prices_an_option_with_our_tool() -> None:
     (call,) = reply.tool_calls
     assert isinstance(call, dict)
     assert json.loads(reply.text.removeprefix("FINAL ANSWER: "))["call_price"] == pytest.approx(4.381425, abs=5e-7)
-    assert (call["name"], json.loads(str(call["arguments"])), call["ok"]) == ("calculate_option_price", CALL, True)
+    assert (call["name"], json.loads(str(call["arguments"])), call["ok"]) == (
+        "calculate_option_price",
+        CALL | {"style": "european"},
+        True,
+    )
     assert reply.model is not None
     assert reply.model.fingerprint is not None
     assert reply.model.fingerprint.startswith("reference-engine")

@@ -2,6 +2,7 @@ import json
 import os
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ def stage(tmp_path: Path) -> Stage:
 def gone(stage: Stage) -> None:
     await_true(lambda: not any(map(alive, stage.pids())), what="every agent is gone")
     assert len(stage.pids()) >= 2
+
+
+def fill(path: Path) -> None:
+    """Write until nothing more fits."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"0" * 4096)
 
 
 def only_result(stage: Stage) -> Any:
@@ -190,9 +198,9 @@ def test_a_stranger_on_an_agents_port_is_an_error_and_survives(stage: Stage) -> 
 
 def test_an_agent_that_ends_at_once_is_shown_with_the_last_forty_lines_of_its_log(tmp_path: Path) -> None:
     stage = make_stage(tmp_path)
-    loud = "import sys; [print('line', n) for n in range(100)]; sys.exit(7)"
+    (tmp_path / "loud.py").write_text("import sys\nfor n in range(100): print('line', n)\nsys.exit(7)\n")
     text = (tmp_path / "scenario.toml").read_text()
-    (tmp_path / "scenario.toml").write_text(text.replace("python -m tests.runner.support.purple", f"python -c '{loud}'"))
+    (tmp_path / "scenario.toml").write_text(text.replace("-m tests.runner.support.purple", f"{tmp_path}/loud.py"))
 
     done = stage.assay("run", "scenario.toml")
 
@@ -274,13 +282,7 @@ def test_a_disk_that_fills_up_ends_with_code_1_and_the_rest_is_resumed_on_a_larg
         with stage.started("run", "scenario.toml") as runner:
             await_line(runner, "[3/8]")
             filler = stage.results / "filler"
-            with filler.open("wb") as file:
-                try:
-                    while True:
-                        file.write(b"0" * 4096)
-                        file.flush()
-                except OSError:
-                    pass
+            fill(filler)
             stage.let_go()
             _, errors = runner.communicate(timeout=60)
         kept = len(stage.assay("results", "list").stdout)

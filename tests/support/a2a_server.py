@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+
+from starlette.types import ASGIApp
 
 from services.contract.a2a.server import Agent, AgentProfile, Server, ServerSettings, Skill, listen
 
@@ -18,12 +20,22 @@ PROFILE = AgentProfile(
 )
 
 
+Wrapper = Callable[[ASGIApp], ASGIApp]
+
+
 class _LoopServer(Server):
     """Says when it listens and leaves the signals to pytest."""
 
-    def __init__(self, agent: Agent, settings: ServerSettings) -> None:
+    def __init__(self, agent: Agent, settings: ServerSettings, *, through: Wrapper | None) -> None:
         super().__init__(agent, PROFILE, settings)
+        if through is not None:
+            self.config.app = through(self.app)
         self.listening = asyncio.Event()
+        self.leaving = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Wait without uvicorn's tick of 0.1 s."""
+        await self.leaving.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -35,17 +47,22 @@ class _LoopServer(Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(agent: Agent, settings: ServerSettings | None = None) -> AsyncIterator[str]:
-    """The base URL, with a trailing slash, of a server around `agent`. What still runs at the end is cancelled."""
+async def serving(
+    agent: Agent, settings: ServerSettings | None = None, *, through: Wrapper | None = None
+) -> AsyncIterator[str]:
+    """The base URL, with a trailing slash, of a server around `agent`. What still runs at the end is cancelled.
+
+    `through` wraps the ASGI app, to pretend what a loopback socket cannot, such as another peer address.
+    """
     settings = replace(settings or ServerSettings(), drain_s=0.0)
     listening = listen(settings)
     settings = replace(settings, port=listening.getsockname()[1])
-    server = _LoopServer(agent, settings)
+    server = _LoopServer(agent, settings, through=through)
     running = asyncio.create_task(server.serve([listening]))
     try:
         await server.listening.wait()
         yield settings.base_url()
     finally:
         await server.app.stop()
-        server.should_exit = True
+        server.leaving.set()
         await running

@@ -51,7 +51,7 @@ def memory_file(content: bytes) -> int:
     """A descriptor from which `content` can be read once, from its beginning; the caller closes it."""
     writable = os.memfd_create("assay")
     try:
-        with open(writable, "wb", closefd=False) as file:  # noqa: PTH123 - it has no path
+        with open(writable, "wb", closefd=False) as file:
             file.write(content)
         return os.open(f"/proc/self/fd/{writable}", os.O_RDONLY | os.O_CLOEXEC)
     finally:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.green_agent.sandbox.cell.bounds import Bounds
-from services.green_agent.sandbox.launch import bubblewrap, python, readable
+from services.green_agent.sandbox.launch import bubblewrap, everyone_may_read, interpreter, python, readable
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
@@ -48,7 +49,9 @@ def _no_bubblewrap() -> str | None:
 
 
 def _no_users() -> str | None:
-    return None if os.geteuid() == 0 else "needs root inside a container, to give each program a user of its own"
+    if os.geteuid() != 0:
+        return "needs root inside a container, to give each program a user of its own"
+    return None if everyone_may_read(*interpreter().files) else "other users may not read the interpreter"
 
 
 def _warm(place: Place) -> list[str]:
@@ -63,7 +66,12 @@ def _cold(place: Place) -> list[str]:
 def _users(place: Place) -> list[str]:
     user = FIRST_USER + place.number
     return python(
-        f"/proc/self/fd/{place.archive}", "user", str(place.control), str(user), f"/tmp/cell-{user}", *readable()  # noqa: S108
+        f"/proc/self/fd/{place.archive}",
+        "user",
+        str(place.control),
+        str(user),
+        f"/tmp/cell-{user}",  # noqa: S108 - made by that user, for that user
+        *readable(),
     )
 
 
@@ -71,17 +79,11 @@ def _unsafe(place: Place) -> list[str]:
     return python(f"/proc/self/fd/{place.archive}", "nothing", str(place.control), place.scratch)
 
 
-BWRAP_WARM: Final = Backend(
-    name="bwrap-warm", isolated=True, persistent=True, command=_warm, missing=_no_bubblewrap
-)
-BWRAP_COLD: Final = Backend(
-    name="bwrap-cold", isolated=True, persistent=False, command=_cold, missing=_no_bubblewrap
-)
+BWRAP_WARM: Final = Backend(name="bwrap-warm", isolated=True, persistent=True, command=_warm, missing=_no_bubblewrap)
+BWRAP_COLD: Final = Backend(name="bwrap-cold", isolated=True, persistent=False, command=_cold, missing=_no_bubblewrap)
 USERS: Final = Backend(name="container", isolated=True, persistent=True, command=_users, missing=_no_users)
 """Only inside the service's container, whose walls it completes."""
-UNSAFE: Final = Backend(
-    name="unsafe-subprocess", isolated=False, persistent=False, command=_unsafe, needs_scratch=True
-)
+UNSAFE: Final = Backend(name="unsafe-subprocess", isolated=False, persistent=False, command=_unsafe, needs_scratch=True)
 FIRST_USER: Final = 64000
 
 

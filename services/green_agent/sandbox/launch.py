@@ -119,11 +119,13 @@ def _root(sources: dict[str, str]) -> list[str]:
 
 
 def _unprivileged(sources: dict[str, str]) -> list[str]:
-    """What runs a command as nobody. Interpreter files nobody could reach are bound to a reachable place beforehand,
-    in a mount namespace of its own, and `sources` changed to say so.
+    """What runs a command as nobody.
+
+    Interpreter files nobody could reach are bound to a reachable place beforehand, in a mount namespace of its own, and
+    `sources` changed to say so.
     """
     drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
-    secluded = [path for path in sources if not _reachable(Path(path))]
+    secluded = [path for path in sources if not everyone_may_read(path)]
     if not secluded:
         return drop
     steps = [f"mount -t tmpfs -o mode=755,size=64k assay {STAGE}"]
@@ -135,9 +137,13 @@ def _unprivileged(sources: dict[str, str]) -> list[str]:
     return ["unshare", "--mount", "--", "sh", "-c", " && ".join([*steps, f'exec {shlex.join(drop)} "$@"']), "sh"]
 
 
+def everyone_may_read(*paths: str) -> bool:
+    """True when every user of this machine can reach and read `paths`."""
+    return all(_reachable(Path(path)) for path in paths)
+
+
 def _reachable(path: Path) -> bool:
-    """True when every user may read `path`."""
-    readable = stat.S_IROTH | (stat.S_IXOTH if path.is_dir() else 0)
-    return path.stat().st_mode & readable == readable and all(
+    readable_mode = stat.S_IROTH | (stat.S_IXOTH if path.is_dir() else 0)
+    return path.stat().st_mode & readable_mode == readable_mode and all(
         parent.stat().st_mode & stat.S_IXOTH for parent in path.parents
     )

@@ -9,7 +9,7 @@ from services.contract.sandbox_client import SandboxClient
 from services.green_agent.sandbox.backends import BWRAP_COLD, BWRAP_WARM, UNSAFE, Backend
 from services.green_agent.sandbox.facts import machine_facts
 from services.green_agent.sandbox.pool import LocalSandbox
-from services.green_agent.sandbox.selftest import self_test
+from services.green_agent.sandbox.selftest import self_test, shortcomings
 
 LOCAL = (BWRAP_WARM, BWRAP_COLD, UNSAFE)
 """Backends of this machine, best first."""
@@ -43,11 +43,12 @@ class RemoteSandbox:
 
     def __init__(self, client: SandboxClient, info: SandboxInfo) -> None:
         self._client = client
-        self.info = info
+        self.info = info.model_copy(update={"backend": CONTAINER, "facts": info.facts | {"inside": info.backend}})
 
     async def run(self, job: Job) -> JobResult:
         """Run one job there. Raises SandboxError."""
-        return await self._client.run(job)
+        result = await self._client.run(job)
+        return result.model_copy(update={"backend": CONTAINER})
 
     async def aclose(self) -> None:
         """Close the connections; the service goes on."""
@@ -99,11 +100,13 @@ async def _prove(sandbox: LocalSandbox, reasons: dict[str, str]) -> str | None:
     except BaseException:
         await sandbox.aclose()
         raise
-    failed = [name for name, passed in probes.items() if not passed]
+    failed = shortcomings(probes, isolated=sandbox.info.isolated)
     if failed:
         return f"failed {', '.join(failed)}"
     skipped = {f"not {name}": reason for name, reason in reasons.items()}
-    sandbox.proof = sandbox.proof.model_copy(update={"probes": probes, "facts": machine_facts() | skipped})
+    sandbox.proof = sandbox.proof.model_copy(
+        update={"probes": probes, "facts": machine_facts(isolated=sandbox.info.isolated) | skipped}
+    )
     return None
 
 

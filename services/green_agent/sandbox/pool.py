@@ -15,7 +15,7 @@ from services.contract.execution import Job, JobResult, LimitHit, Limits, Sandbo
 from services.green_agent.sandbox.backends import Backend
 from services.green_agent.sandbox.cell.bounds import Bounds
 from services.green_agent.sandbox.jobs import TIME_LIMITS, plan, result
-from services.green_agent.sandbox.supervision import Cell, Stopped, Supervision
+from services.green_agent.sandbox.supervision import Cell, Supervision
 from services.green_agent.sandbox.workers import Worker
 
 STARVED: Final = 0.5
@@ -68,7 +68,9 @@ class LocalSandbox:
         async with self._gathering:
             for _ in self._slots:
                 await self._free.get()
-        await asyncio.gather(*(self._in_thread(worker.close) for slot in self._slots for worker in slot.workers.values()))
+        await asyncio.gather(
+            *(self._in_thread(worker.close) for slot in self._slots for worker in slot.workers.values())
+        )
         self._threads.shutdown()
 
     @asynccontextmanager

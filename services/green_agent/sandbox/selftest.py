@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from services.contract.execution import CallArguments, Calls, Program, Split
 from services.contract.values import encode
-from services.green_agent.sandbox.attacks import DAEMON_NAME, Attack, attacks
+from services.green_agent.sandbox.attack_programs import DAEMON_NAME
+from services.green_agent.sandbox.attacks import Attack, attacks
 from services.green_agent.sandbox.pool import LocalSandbox
 
 LAST_ATTACK: Final = 12
@@ -16,7 +18,10 @@ _proofs: dict[str, dict[str, bool]] = {}
 
 
 async def self_test(sandbox: LocalSandbox) -> dict[str, bool]:
-    """Whether each probe came out as it must, by name. Raises SandboxError when the sandbox does not even start."""
+    """Whether each probe came out as it must, by name. Raises SandboxError when the sandbox does not even start.
+
+    A backend without isolation says False to the attacks on isolation.
+    """
     name = sandbox.backend.name
     if name not in _proofs:
         _proofs[name] = await _positive_probes(sandbox) | await _attacks(sandbox)
@@ -42,13 +47,23 @@ async def _attacks(sandbox: LocalSandbox) -> dict[str, bool]:
         port = listener.sockets[0].getsockname()[1]
         chosen = [attack for attack in attacks(port=port) if attack.number <= LAST_ATTACK]
         held = await asyncio.gather(*(withstands(sandbox, attack) for attack in chosen))
-    return {f"{attack.number} {attack.name}": ok for attack, ok in zip(chosen, held, strict=True)}
+    return {_label(attack): ok for attack, ok in zip(chosen, held, strict=True)}
+
+
+def shortcomings(probes: Mapping[str, bool], *, isolated: bool) -> list[str]:
+    """Probes that a backend ought to have passed and did not."""
+    excused = set() if isolated else {_label(attack) for attack in attacks(port=0) if attack.isolation}
+    return [name for name, passed in probes.items() if not passed and name not in excused]
+
+
+def _label(attack: Attack) -> str:
+    return f"{attack.number} {attack.name}"
 
 
 async def withstands(sandbox: LocalSandbox, attack: Attack) -> bool:
-    """True when the attack came to nothing; attacks on isolation are not held against a backend that has none."""
+    """True when the attack came to nothing. What a backend without isolation cannot withstand is not even tried."""
     if attack.isolation and not sandbox.info.isolated:
-        return True
+        return False
     results = [await sandbox.run(job) for job in attack.jobs]
     return attack.failed(results) and not daemons()
 
@@ -63,5 +78,3 @@ def _read(path: Path) -> str:
         return path.read_text().strip()
     except OSError:
         return ""
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -111,18 +112,18 @@ def _array(schema: Schema, filler: Filler, root: Schema, depth: int) -> JsonValu
 
 
 def _number(schema: Schema, filler: Filler, *, integer: bool) -> JsonValue:
-    step = 1.0 if integer else 1e-9
-    low = _bound(schema, "minimum", "exclusiveMinimum", step)
-    high = _bound(schema, "maximum", "exclusiveMaximum", -step)
+    """`minimum + share x range`, whole for integers; a range that is open above counts as one."""
+    low = _bound(schema, "minimum", "exclusiveMinimum", 1 if integer else 1e-9)
+    high = _bound(schema, "maximum", "exclusiveMaximum", -1 if integer else -1e-9)
     if low is None:
-        low = min(0.0, high) if high is not None else 0.0
-    value = low + filler.share * ((low + 1 if high is None else high) - low)
-    return round(value) if integer else value
+        low = min(0, high) if high is not None else 0
+    added = filler.share * (1 if high is None else high - low)
+    return math.ceil(low) + math.floor(added) if integer else low + added
 
 
 def _bound(schema: Schema, inclusive: str, exclusive: str, step: float) -> float | None:
     if isinstance(bound := schema.get(inclusive), int | float):
-        return float(bound)
+        return bound
     if isinstance(bound := schema.get(exclusive), int | float):
         return bound + step
     return None

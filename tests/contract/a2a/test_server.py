@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.contract.a2a.server import Limits, ServerSettings
 from tests.contract.a2a.raw_peer import Peer, raw_http
@@ -163,14 +164,30 @@ class TestTasks:
 
     async def test_tasks_of_one_owner_are_unknown_to_another(self, dialect: str) -> None:
         agent = Scripted()
-        async with serving(agent) as url, aiohttp.ClientSession() as session:
-            mine = Peer(url, dialect, session)
-            task = await mine.send("say a")
-        async with scene(dialect) as here:
-            # Loopback is one owner, whichever of its addresses; another owner is simulated below the socket.
-            task = await here.peer.send("owner")
+        async with serving(agent, through=pretend_peers) as url, aiohttp.ClientSession() as session:
+            mine, theirs = (Peer(url, dialect, session) for _ in range(2))
+            theirs.headers["X-Pretend-Peer"] = "192.0.2.7"
+            events = mine.events("stream", mine.message("wait"))
+            task = await anext(events)
+            foreign = [await theirs.code(method, {"id": task["id"]}) for method in ("get", "cancel")]
+            follow_up = await theirs.code("send", theirs.message("say a", taskId=task["id"]))
+            owner = await theirs.send("owner")
+            agent.go_on.set()
+            ends = [mine.state(event) async for event in events]
 
-        assert here.peer.texts(task["artifacts"][0]) == ["loopback"]
+        assert (foreign, follow_up) == ([-32001, -32001], -32001)
+        assert theirs.texts(owner["artifacts"][0]) == ["192.0.2.7"]
+        assert ends[-1] == "completed"
+
+
+def pretend_peers(app: ASGIApp) -> ASGIApp:
+    """Requests come from the address they claim, which on loopback no socket can show."""
+
+    async def pretending(scope: Scope, receive: Receive, send: Send) -> None:
+        claimed = [value.decode() for name, value in scope.get("headers", []) if name == b"x-pretend-peer"]
+        await app({**scope, "client": (claimed[0], 1)} if claimed else scope, receive, send)
+
+    return pretending
 
 
 @both_dialects

@@ -26,9 +26,27 @@ TASKS = BENCHMARK.tasks()
 BY_ID = {task.id: task for task in TASKS}
 SPLIT = {f"HumanEval/{number}" for number in (32, 33, 38, 44, 50, 53, 151)}
 
+EQUAL_TO_EVERYTHING = """
+class Any:
+    def __eq__(self, other): return True
+    def __bool__(self): return True
+
+def {name}(*args, **kwargs): return Any()
+"""
+
 
 def fenced(code: str) -> str:
     return f"Here it is.\n\n```python\n{code}\n```\n"
+
+
+def function_alone(task: HumanEvalTask) -> str:
+    """The reference without imports and helpers."""
+    tree = ast.parse(task.reference)
+    return next(
+        ast.unparse(part)
+        for part in tree.body
+        if isinstance(part, ast.FunctionDef) and part.name == task.row.entry_point
+    )
 
 
 def said(*replies: str) -> Transcript:
@@ -150,13 +168,18 @@ class TestScores:
         assert [task_id for task_id, score in scores.items() if not score.passed] == []
         assert Counter(score.metrics["program_shape"] for score in scores.values()) == {"completion": 164}
 
+    async def test_every_reference_function_alone_passes_with_what_the_prompt_gives(self, sandbox: Sandbox) -> None:
+        scores = await score_all(sandbox, lambda task: fenced(function_alone(task)))
+
+        assert [task_id for task_id, score in scores.items() if not score.passed] == []
+        assert Counter(score.metrics["program_shape"] for score in scores.values()) == {"whole": 164}
+
     @pytest.mark.parametrize(
         "program",
         [
             "def {name}(*args, **kwargs):\n    pass",
             "def {name}(*args, **kwargs):\n    print('164 of 164 passed')\n    return True or 1",
-            "class Any:\n    def __eq__(self, other): return True\n    def __bool__(self): return True\n"
-            "def {name}(*args, **kwargs): return Any()",
+            EQUAL_TO_EVERYTHING,
             "import sys\ndef {name}(*args): sys.exit(0)",
             "import sys\n{name} = print\nsys.exit(0)",
             "def {name}(*args): raise AssertionError",
@@ -237,7 +260,7 @@ class TestScores:
 
     async def test_a_tolerance_is_only_what_the_test_writes(self, sandbox: Sandbox) -> None:
         near = await score(sandbox, "HumanEval/45", fenced("def triangle_area(a, h):\n    return a * h / 2.0 + 1e-12"))
-        within = await score(sandbox, "HumanEval/4", fenced(f"{BY_ID['HumanEval/4'].reference} + 1e-9"))
+        within = await score(sandbox, "HumanEval/4", fenced(BY_ID["HumanEval/4"].reference.rstrip() + " + 1e-9"))
 
         assert near.score == 0.0
         assert within.score == 1.0

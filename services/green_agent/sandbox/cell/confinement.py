@@ -31,7 +31,7 @@ class Confinement(Protocol):
         """Start the watcher: 0 in the watcher. A worker that serves one program is its watcher itself."""
         ...
 
-    def prepare(self, bounds: Bounds) -> None:
+    def prepare(self, bounds: Bounds, /) -> None:
         """Run by the watcher before it starts the program."""
         ...
 
@@ -65,7 +65,7 @@ class OwnRoot:
         """This process is the watcher."""
         return 0
 
-    def prepare(self, bounds: Bounds) -> None:
+    def prepare(self, _bounds: Bounds, /) -> None:
         """Bubblewrap made everything; only /proc/1 has to be closed to the program."""
         os.chdir(SCRATCH)
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
@@ -96,11 +96,9 @@ class Namespaces(OwnRoot):
 
     def fork(self) -> int:
         """The child is the first process of new namespaces."""
-        return kernel.fork_into(
-            kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID | kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC
-        )
+        return kernel.fork_into(kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID | kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)
 
-    def prepare(self, bounds: Bounds) -> None:
+    def prepare(self, bounds: Bounds, /) -> None:
         """Map the user to itself, then mount a process list and a scratch folder of the namespace's own."""
         _write("/proc/self/setgroups", "deny")
         _write("/proc/self/uid_map", f"{INNER_ID} {self.user} 1")
@@ -126,7 +124,7 @@ class OwnUser:
         """The watcher keeps the worker's rights: it has to end what runs under another id."""
         return os.fork()
 
-    def prepare(self, bounds: Bounds) -> None:
+    def prepare(self, _bounds: Bounds, /) -> None:
         """Nothing of the program before may be left, even if its watcher was killed."""
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         self.end()
@@ -196,7 +194,7 @@ class Nothing:
         """This process is the watcher."""
         return 0
 
-    def prepare(self, bounds: Bounds) -> None:
+    def prepare(self, _bounds: Bounds, /) -> None:
         """Orphans come to the watcher instead of the machine's first process, so that none is lost."""
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         os.chdir(self.scratch)

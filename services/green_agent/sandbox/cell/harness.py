@@ -27,7 +27,7 @@ from services.green_agent.sandbox.cell.frames import PeerLost, Reporter, receive
 ERROR_LENGTH: Final = 2000
 
 
-class _CallTimeout(BaseException):  # noqa: N818 - no part of a program should take it for an error of its own
+class _CallTimeout(BaseException):
     """A call used up its CPU time."""
 
 
@@ -214,7 +214,6 @@ def _print_traceback(error: BaseException) -> None:
 
 def read_payload(descriptor: int) -> dict[str, Any]:
     """The job, from a memory file that green wrote and the worker never opened."""
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - there is no path
+    with open(descriptor, "rb") as file:
         payload: dict[str, Any] = json.load(file)
     return payload
-

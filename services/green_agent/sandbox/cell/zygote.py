@@ -33,11 +33,11 @@ PEER: Final = 4
 PERSISTENT: Final = frozenset({"namespaces", "user"})
 """Confinements whose worker serves many programs; the others are started for one."""
 
-COMMON_MODULES: Final = (
-    "abc array ast bisect calendar cmath collections collections.abc contextlib copy dataclasses datetime decimal enum "
-    "fractions functools hashlib heapq inspect io itertools json math numbers operator queue random re statistics string "
-    "struct sys textwrap threading time traceback types typing unicodedata"
-).split()
+COMMON_MODULES: Final = """
+    abc array ast bisect calendar cmath collections collections.abc contextlib copy dataclasses datetime decimal enum
+    fractions functools hashlib heapq inspect io itertools json math numbers operator queue random re statistics string
+    struct sys textwrap threading time traceback types typing unicodedata
+"""
 
 
 def main(arguments: list[str]) -> None:
@@ -66,7 +66,7 @@ def _confinement(kind: str, rest: list[str]) -> Confinement:
 
 
 def _warm_up(*, common: bool) -> None:
-    for name in COMMON_MODULES if common else ():
+    for name in COMMON_MODULES.split() if common else ():
         importlib.import_module(name)
     kernel.limit_arenas()
     seccomp.prepare()
@@ -149,7 +149,7 @@ def _open_streams() -> None:
 
 
 def _stream(number: int, mode: str, errors: str) -> TextIOWrapper:
-    return cast("TextIOWrapper", open(number, mode, encoding="utf-8", errors=errors, closefd=False))  # noqa: PTH123, SIM115
+    return cast("TextIOWrapper", open(number, mode, encoding="utf-8", errors=errors, closefd=False))
 
 
 def _flush() -> None:

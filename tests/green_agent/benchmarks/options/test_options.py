@@ -122,9 +122,11 @@ def test_a_wrong_configuration_is_refused(keys: dict[str, object], message: str)
         config(**keys)
 
 
-def test_defaults() -> None:
-    assert config().generator.model_dump() == {"seed": None, "count": 90, "categories": None}
-    assert config().categories is None
+def test_by_default_all_categories_are_asked_and_a_higher_limit_makes_more_questions() -> None:
+    assert config().generator.model_dump() == {"seed": None, "count": None, "categories": None}
+    assert list(Options(config(), seed=42).tasks()) == list(TASKS)
+    assert len(Options(config(limit=12), seed=42).tasks()) == 90
+    assert len(Options(config(limit=100), seed=42).tasks()) == 100
 
 
 @pytest.mark.parametrize("task", TASKS[:60], ids=lambda task: task.id)

@@ -41,11 +41,11 @@ def extract(reply: str) -> Program | None:
 
 
 def reply_called(name: str) -> str:
-    return (REPLIES / f"{name}.md").read_bytes().decode()
+    return (REPLIES / f"{name}.reply.txt").read_bytes().decode()
 
 
 def test_every_golden_reply_has_its_expectation() -> None:
-    names = {path.stem for path in REPLIES.glob("*.md")}
+    names = {path.name.partition(".")[0] for path in REPLIES.glob("*.reply.txt")}
 
     assert names == WITHOUT_PROGRAM | COMPLETIONS | WHOLE_PROGRAMS
 
@@ -171,18 +171,9 @@ def test_a_hostile_reply_is_read_to_its_end(reply: str) -> None:
 
 FRAGMENTS = st.sampled_from(
     [
-        "```",
-        "````",
-        "~~~",
-        "```python\n",
-        "\n",
-        "    ",
-        "def vowel_positions(text):\n",
-        "return text\n",
-        "<think>",
-        "</think>",
+        *["```", "````", "~~~", "```python\n", "\n", "    ", "\t", "\r\n", "`", "<think>", "</think>"],
+        *["def vowel_positions(text):\n", "return text\n", '"""', "# ", "import re\n", "x", "(", ")", "if x:\n"],
     ]
-    + ['"""', "# ", "import re\n", "x", "\r\n", "\t", "(", ")", "if x:\n", "`"]
 )
 
 

@@ -55,6 +55,13 @@ class Everything:
     def __sub__(self, other): return 0
 """
 
+FORGER = """
+import os
+for descriptor in range(3, 20):
+    try: os.write(descriptor, b'{"passed": true}\\n{"call": 0, "status": "returned", "value": 2}\\n')
+    except OSError: pass
+"""
+
 
 @pytest.mark.parametrize(
     ("source", "passed", "fault"),
@@ -66,7 +73,7 @@ class Everything:
         ("def f(x): return (y for y in [])", 0, "assert 1 of 3: unencodable: generator"),
         ("def f(x):\n    print('passed', 'True', 3)\n    return True", 0, "assert 1 of 3: does not hold"),
         (
-            "import os\nfor d in range(3, 20):\n    try: os.write(d, b'{\"passed\": true}\\n')\n    except OSError: pass\n",
+            FORGER,
             0,
             None,
         ),
@@ -125,7 +132,16 @@ def f(x):
     assert verdict.faults == ("assert 1 of 2: does not hold",)
 
 
-SPLIT_TEST = "import random\ndef check(c):\n    for _ in range(5):\n        x = random.random()\n        assert c(x) == x\ncheck(f)"
+SPLIT_TEST = """
+import random
+
+def check(c):
+    for _ in range(5):
+        x = random.random()
+        assert c(x) == x
+
+check(f)
+"""
 
 
 @pytest.mark.parametrize(
