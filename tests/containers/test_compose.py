@@ -25,6 +25,12 @@ def results(stack: Stack) -> dict[str, Any]:
     return written
 
 
+def gateway(network: str) -> str:
+    """Address of a network's gateway, the host's own unless the network withholds it."""
+    template = "{{range .IPAM.Config}}{{.Gateway}}{{end}}"
+    return run("docker", "network", "inspect", "--format", template, network).stdout.strip()
+
+
 def test_what_must_be_reached_is_reached(stack: Stack) -> None:
     assert stack.answers("green", f"http://purple.arena:9009/{CARD}")
     assert stack.answers("purple", "http://inference.models:8000/health")
@@ -65,20 +71,22 @@ def host_port() -> Iterator[int]:
         thread.join()
 
 
-def test_purple_does_not_reach_services_of_the_host(stack: Stack, host_port: int) -> None:
-    bridge = run(
-        "docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"
-    ).stdout.strip()
-    curl = ("curl", "-s", "-o", "/dev/null", "--max-time", "2", f"http://{bridge}:{host_port}/")
-    if run("docker", "run", "--rm", "--entrypoint", curl[0], f"assay-purple:{TAG}", *curl[1:], check=False).returncode:
-        pytest.skip("the host is out of reach even for a container with a network")
-    gateways = "{{range .IPAM.Config}}{{.Gateway}}{{end}}"
-    own = [
-        run("docker", "network", "inspect", f"{stack.name}_{n}", "--format", gateways).stdout.strip()
-        for n in ("arena", "models")
-    ]
+@pytest.fixture
+def open_network(images: None) -> Iterator[str]:
+    """An ordinary network, from which the host is reached."""
+    run("docker", "network", "create", "assay-test-open")
+    yield "assay-test-open"
+    run("docker", "network", "rm", "assay-test-open")
 
-    assert not any(stack.answers("purple", f"http://{address}:{host_port}/") for address in [bridge, *own])
+
+def test_purple_does_not_reach_services_of_the_host(stack: Stack, host_port: int, open_network: str) -> None:
+    outside = f"http://{gateway(open_network)}:{host_port}/"
+    curl = ("curl", f"assay-purple:{TAG}", "-s", "-o", "/dev/null", "--max-time", "2", outside)
+    if run("docker", "run", "--rm", "--network", open_network, "--entrypoint", *curl, check=False).returncode:
+        pytest.skip("the host is out of reach even for a container on an ordinary network")
+    inside = [f"http://{gateway(f'{stack.name}_{network}')}:{host_port}/" for network in ("arena", "models")]
+
+    assert not [url for url in [outside, *inside] if stack.answers("purple", url)]
 
 
 def test_the_sandbox_has_no_network_but_loopback(stack: Stack) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,6 +50,12 @@ async def client_of(place: Endpoint | str, **options: Any) -> AsyncIterator[Mode
         await client.aclose()
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that another thread brings about."""
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
 def in_(seconds: float) -> float:
     """A deadline so many seconds from now."""
     return time.monotonic() + seconds
@@ -57,7 +64,8 @@ def in_(seconds: float) -> float:
 async def call(client: ModelClient, text: str = "ping", **options: Any) -> Completion | ModelFailure:
     """Ask one question."""
     messages: Sequence[ChatMessage] = [ChatMessage(role="user", content=text)]
-    return await client.complete(messages, **{"deadline": in_(20), "key": KEY} | options)
+    values: dict[str, Any] = {"deadline": in_(20), "key": KEY} | options
+    return await client.complete(messages, **values)
 
 
 async def completed(client: ModelClient, text: str = "ping", **options: Any) -> Completion:

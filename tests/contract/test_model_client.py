@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import replace
 from datetime import date
 
 import pytest
 
 from services.contract.endpoints import Price
+from services.contract.json_schema import Schema
 from services.contract.model_client import (
     ChatMessage,
     Completion,
@@ -20,7 +20,7 @@ from services.contract.model_client import (
 from services.contract.outcomes import Outcome
 from services.inference.reference_engine import FINGERPRINT
 from services.inference.reference_engine.app import Settings
-from tests.contract.calling import KEY, Sleeper, call, client_of, completed, endpoint, failed, in_
+from tests.contract.calling import KEY, Sleeper, call, client_of, completed, endpoint, failed, in_, until
 from tests.support.engine import running_engine
 
 GET_QUOTE = ToolSpec(
@@ -89,7 +89,7 @@ async def test_a_tool_call_and_its_result_make_a_conversation() -> None:
 
 
 async def test_json_is_answered_in_the_asked_schema() -> None:
-    schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 4}}, "required": ["n"]}
+    schema: Schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 4}}, "required": ["n"]}
     with running_engine() as engine:
         async with client_of(engine.url) as client:
             shaped = await completed(client, "hello", response_format=ResponseFormat(schema=schema))
@@ -265,14 +265,12 @@ async def test_a_cancelled_call_closes_its_request_so_that_the_engine_stops() ->
     with running_engine("hang") as engine:
         async with client_of(engine.url) as client:
             task = asyncio.create_task(call(client))
-            while not engine.metrics.running:
-                await asyncio.sleep(0.01)
+            await until(lambda: engine.metrics.running == 1)
             task.cancel()
 
             with pytest.raises(asyncio.CancelledError):
                 await task
-            while engine.metrics.running:
-                await asyncio.sleep(0.01)
+            await until(lambda: engine.metrics.running == 0)
 
     assert engine.metrics.aborted == 1
 
@@ -281,8 +279,7 @@ async def test_closing_the_client_ends_its_calls_as_cancelled() -> None:
     with running_engine("hang") as engine:
         async with client_of(engine.url) as client:
             task = asyncio.create_task(call(client))
-            while not engine.metrics.running:
-                await asyncio.sleep(0.01)
+            await until(lambda: engine.metrics.running == 1)
             await client.aclose()
             ended = await task
             later = await failed(client)
@@ -354,7 +351,7 @@ async def test_an_answer_that_lies_in_the_reasoning_field_alone_is_a_failure_wit
 
 
 async def test_json_in_the_reasoning_field_is_taken_when_it_is_what_was_asked() -> None:
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    schema: Schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     with running_engine("empty-content") as engine:
         async with client_of(engine.url) as client:
             answer = await completed(client, "hello", response_format=ResponseFormat(schema=schema))
@@ -390,13 +387,10 @@ async def test_a_call_waiting_for_a_connection_keeps_its_deadline() -> None:
     with running_engine("hang:match=first") as engine:
         async with client_of(engine.url, max_connections=1) as client:
             first = asyncio.create_task(call(client, "first"))
-            while not engine.metrics.running:
-                await asyncio.sleep(0.01)
-            started = time.monotonic()
+            await until(lambda: engine.metrics.running == 1)
 
             second = await failed(client, "second", deadline=in_(0.2))
             first.cancel()
             await asyncio.gather(first, return_exceptions=True)
 
     assert (second.outcome, second.kind) == (Outcome.AGENT_ERROR, "deadline")
-    assert time.monotonic() - started < 15

@@ -16,8 +16,8 @@ def message(context_id: str, text: str = "hi", *, owner: str = "me") -> Incoming
 async def say(store: ContextStore[list[str]], context_id: str, text: str = "hi", *, owner: str = "me") -> list[str]:
     """One message; the state lists what was said."""
     async with store.turn(message(context_id, text, owner=owner)) as turn:
-        turn.state = [*(turn.state or []), text]
-        return turn.state
+        turn.state = said = [*(turn.state or []), text]
+        return said
 
 
 class Held:

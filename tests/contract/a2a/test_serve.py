@@ -30,7 +30,7 @@ class Served:
 async def start(*flags: str, **variables: str) -> asyncio.subprocess.Process:
     command = (sys.executable, "-m", "tests.contract.a2a.echo_server", *flags)
     return await asyncio.create_subprocess_exec(
-        *command, cwd=ROOT, env={**os.environ, **variables}, stderr=asyncio.subprocess.PIPE
+        *command, cwd=ROOT, env=os.environ | variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
 
 
@@ -105,10 +105,10 @@ async def test_a_taken_port_is_an_exit_with_1(tmp_path: Path) -> None:
     async with served(tmp_path) as server:
         port = server.url.rstrip("/").rpartition(":")[2]
         second = await start("--port", port)
-        _, log = await second.communicate()
+        log, _ = await second.communicate()
 
     assert second.returncode == 1
-    assert b"server_could_not_listen" in log or b"Address already in use" in log or not log
+    assert b"server_could_not_listen" in log
 
 
 async def test_a_token_named_but_not_set_is_exit_2() -> None:

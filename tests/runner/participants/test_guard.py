@@ -81,15 +81,16 @@ def test_the_command_dies_with_a_guard_that_is_killed(tmp_path: Path) -> None:
 def test_children_left_behind_by_a_command_that_ended_are_ended_too(tmp_path: Path) -> None:
     code = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); print(p.pid)"
 
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-I", "-S", guard.__file__, sys.executable, "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        check=False,
-        timeout=60,
-    )
+    ) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.read())
 
-    assert not alive(int(done.stdout))
+    assert process.returncode == 0
+    assert not alive(child)
 
 
 @pytest.mark.parametrize(("command", "code"), [(["false"], 1), (["no-such-command-anywhere"], 127)])
