@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from services.contract.model_call import Dialect, ModelRequest
@@ -38,6 +39,7 @@ class ContextBudget:
     limit: int | None
     _asked: bool = False
     _has_tokenizer: bool = True
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def fit(self, request: ModelRequest) -> ModelRequest:
         """The request with `max_tokens` cut to what the context leaves. Raises NoRoomError."""
@@ -51,12 +53,13 @@ class ContextBudget:
         return replace(request, sampling=replace(request.sampling, max_tokens=min(asked, room)))
 
     async def _length(self) -> int | None:
-        if self.limit is None and not self._asked:
-            try:
-                self.limit = await self.dialect.context_length()
-            except HttpFault:
-                return None  # Unreachable; the call itself will say so, and the next one asks again.
-            self._asked = True
+        async with self._asking:
+            if self.limit is None and not self._asked:
+                try:
+                    self.limit = await self.dialect.context_length()
+                except HttpFault:
+                    return None  # Unreachable; the call itself will say so, and the next one asks again.
+                self._asked = True
         return self.limit
 
     async def _count(self, request: ModelRequest) -> int:

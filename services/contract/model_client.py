@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -31,7 +31,7 @@ from services.contract.model_call import (
     ToolCall,
     ToolSpec,
 )
-from services.contract.model_errors import HttpFault, classify, overflow, rejected_parameter
+from services.contract.model_errors import OPTIONAL_PARAMETERS, HttpFault, classify, overflow, rejected_parameter
 from services.contract.model_reply import EmptyContentError, read_reply
 from services.contract.outcomes import Outcome
 from services.contract.secrets import redact, register_secret
@@ -143,14 +143,14 @@ class ModelClient:
             return replace(failure, prompt_tokens=error.prompt_tokens, context_limit=error.limit)
         tries = 0
         while not self._closed.is_set():
-            started = self._clock()
+            started, sent = self._clock(), self._sent(request.sampling)
             try:
                 return self._answer(call, request, await self._dialect.complete(request))
             except EmptyContentError as error:
                 self._record(call, "empty_content", 200, str(error), started)
                 return self._failure(call, Outcome.INFRA_ERROR, "empty_content", str(error))
             except HttpFault as fault:
-                if self._closed.is_set() or self._drop_parameter(call, fault, started):
+                if self._closed.is_set() or self._drop_parameter(call, fault, sent, started):
                     continue
                 tries += 1
                 if (failed := self._gives_up(call, fault, started, tries)) is not None:
@@ -172,16 +172,23 @@ class ModelClient:
         limit = sizes.limit if sizes.limit is not None else self._budget.limit
         return replace(failure, prompt_tokens=sizes.prompt_tokens, context_limit=limit)
 
-    def _drop_parameter(self, call: _Call, fault: HttpFault, started: float) -> bool:
+    def _drop_parameter(self, call: _Call, fault: HttpFault, sent: Collection[str], started: float) -> bool:
         """Forget a sampling parameter that the model rejects; later calls do not send it either."""
-        sent = {*_set_fields(self._dialect.in_force(call.request.sampling)), "max_completion_tokens"}
-        name = rejected_parameter(fault, sent - self._dialect.unsupported)
+        name = rejected_parameter(fault, sent)
         if name is None:
             return False
         self._dialect.unsupported.add(name)
         self._record(call, f"rejected_{name}", fault.status, fault.message, started)
         log.warning("sampling_parameter_dropped", parameter=name, model=self.endpoint.model)
         return True
+
+    def _sent(self, sampling: Sampling) -> set[str]:
+        """Names of the parameters of the next request, before other calls learn more about the model."""
+        in_force = self._dialect.in_force(sampling)
+        names = {name for name in OPTIONAL_PARAMETERS if getattr(in_force, name, None) is not None}
+        return (
+            names - {"max_tokens"} | {"max_completion_tokens"} if "max_tokens" in self._dialect.unsupported else names
+        )
 
     def _wait_s(self, call: _Call, fault: HttpFault, tries: int) -> float:
         """Seconds before the next try; the same for the same call and try, so that a run repeats."""
@@ -269,11 +276,6 @@ def _dialect(endpoint: Endpoint, url: str, max_connections: int) -> Dialect:
     from services.contract.model_openai import OpenAIDialect  # noqa: PLC0415
 
     return OpenAIDialect(endpoint, url, max_connections=max_connections)
-
-
-def _set_fields(sampling: Sampling) -> set[str]:
-    names = ("temperature", "top_p", "top_k", "max_tokens", "seed")
-    return {name for name in names if getattr(sampling, name) is not None}
 
 
 def _cost(usage: ModelUsage, price: Price | None) -> float | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 MAX_DEPTH: Final = 100
-"""Levels of nesting a value may have; deeper parts arrive as unencodable."""
+"""Containers a value may have inside of each other; deeper ones arrive as unencodable."""
 MAX_FRAME_BYTES: Final = 16 << 20
 """Bytes of JSON a value may take; larger values arrive as unencodable."""
 
@@ -86,14 +86,14 @@ class _Encoder:
         if value is None or value is True or value is False:
             return value
         kind = type(value)
-        if depth == 0:
-            return ["unencodable", f"{_name(kind)} below {MAX_DEPTH} levels"]
         if kind in _METACLASSES:
             return _encode_type(value)
         for base in _mro(kind):
             if base in _SCALARS:
                 return self._scalar(_SCALARS[base](value))
             if base in _CONTAINERS:
+                if depth == 0:
+                    return ["unencodable", f"{_name(kind)} below {MAX_DEPTH} levels"]
                 tag, parts = _CONTAINERS[base]
                 self._spend(len(tag))
                 return [tag, *[self.encode(part, depth - 1) for part in parts(value)]]
@@ -223,16 +223,18 @@ def _decode(encoded: JsonValue, depth: int) -> Any:
         return _plain_text(encoded)
     if encoded is None or isinstance(encoded, bool | int):
         return encoded
-    if not isinstance(encoded, list) or not encoded or not isinstance(encoded[0], str) or depth == 0:
+    if not isinstance(encoded, list) or not encoded or not isinstance(encoded[0], str):
         raise MalformedValue(f"expected a scalar or [tag, ...], got {str(encoded)[:80]!r}")
     tag, content = encoded[0], encoded[1:]
     if tag in _COLLECTIONS:
+        if depth == 0:
+            raise MalformedValue(f"a {tag} below {MAX_DEPTH} levels")
         return _collect(tag, [_decode(part, depth - 1) for part in content])
     if tag not in _DECODERS:
         raise MalformedValue(f"unknown tag {tag[:80]!r}")
     try:
         return _DECODERS[tag](*content)
-    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise MalformedValue(f"{tag} cannot be {str(content)[:80]}") from error
 
 

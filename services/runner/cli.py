@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import closing, contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
@@ -19,6 +20,8 @@ from services.runner.failures import EXIT_CODES_HELP, ExitCode, RunnerError
 
 if TYPE_CHECKING:
     from services.contract.assessment import Plan
+    from services.runner.journal import Journal
+    from services.runner.report import Report
     from services.runner.run import RunOptions, RunOutcome
     from services.runner.scenario import Scenario
 
@@ -220,8 +223,11 @@ def resume(
 @_shared
 def report(*, reference: str, output: Path | None, results_dir: Path, as_json: bool) -> None:
     """Write the report of RUN again from the journal, and print its table."""
-    with _ending():
-        _show(results_dir, reference, as_json=as_json, output=output)
+    from services.runner.report import write_report  # noqa: PLC0415
+
+    with _ending(), _journal(results_dir) as journal:
+        run_id = journal.run(reference).id
+        _print_report(write_report(journal, run_id, results_dir / run_id, copy_to=output), as_json=as_json)
 
 
 @main.group()
@@ -233,14 +239,12 @@ def results() -> None:
 @_shared
 def list_results(*, results_dir: Path, as_json: bool) -> None:
     """List the runs, newest first. `stopped` is a run whose runner was killed."""
-    from services.runner.journal import Journal, RunStatus  # noqa: PLC0415
+    from services.runner.journal import RunStatus  # noqa: PLC0415
     from services.runner.locks import is_held  # noqa: PLC0415
     from services.runner.summary import runs_table  # noqa: PLC0415
 
-    with _ending():
-        journal = Journal.open(results_dir, create=False)
+    with _ending(), _journal(results_dir) as journal:
         runs = [(run, is_held(results_dir / run.id)) for run in journal.runs()]
-        journal.close()
     shown = [
         (run, "stopped" if run.status is RunStatus.RUNNING and not held else str(run.status)) for run, held in runs
     ]
@@ -255,26 +259,31 @@ def list_results(*, results_dir: Path, as_json: bool) -> None:
 @_shared
 def show(*, reference: str, results_dir: Path, as_json: bool) -> None:
     """Print the table of RUN."""
-    with _ending():
-        _show(results_dir, reference, as_json=as_json)
+    from services.runner.report import read_report  # noqa: PLC0415
+
+    with _ending(), _journal(results_dir) as journal:
+        run_id = journal.run(reference).id
+        _print_report(read_report(journal, run_id, results_dir / run_id), as_json=as_json)
 
 
-class _ending:  # noqa: N801 - reads as a statement
+@contextmanager
+def _ending() -> Iterator[None]:
     """A RunnerError inside ends the process with its text and its code."""
+    try:
+        yield
+    except RunnerError as error:
+        from services.contract.secrets import redact  # noqa: PLC0415
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, RunnerError):
-            _fail(error)
+        click.echo(f"assay: {redact(str(error))}", err=True)
+        sys.exit(error.exit_code)
 
 
-def _fail(error: RunnerError) -> NoReturn:
-    from services.contract.secrets import redact  # noqa: PLC0415
+@contextmanager
+def _journal(results_dir: Path) -> Iterator[Journal]:
+    from services.runner.journal import Journal  # noqa: PLC0415
 
-    click.echo(f"assay: {redact(str(error))}", err=True)
-    sys.exit(error.exit_code)
+    with closing(Journal.open(results_dir, create=False)) as journal:
+        yield journal
 
 
 def _call(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -338,19 +347,15 @@ def _finish(outcome: RunOutcome, *, as_json: bool) -> NoReturn:
     sys.exit(outcome.exit_code)
 
 
-def _show(results_dir: Path, reference: str, *, as_json: bool, output: Path | None = None) -> None:
-    from services.runner.journal import Journal  # noqa: PLC0415
-    from services.runner.report import write_report  # noqa: PLC0415
+def _print_report(report: Report, *, as_json: bool) -> None:
+    from services.runner.report.results_file import results_document  # noqa: PLC0415
     from services.runner.summary import table_of  # noqa: PLC0415
 
-    journal = Journal.open(results_dir, create=False)
-    found = journal.run(reference)
-    written = write_report(journal, found.id, results_dir / found.id, copy_to=output)
-    journal.close()
+    run = report.view.run
     if as_json:
-        _print_json(json.loads(written.results_json.read_text(encoding="utf-8")))
+        _print_json(results_document(run, report.result))
     else:
-        click.echo(f"{table_of(written)}\n\nrun     {found.id}, {found.status}\nreport  {written.html}")
+        click.echo(f"{table_of(report)}\n\nrun     {run.id}, {run.status}\nreport  {report.html}")
 
 
 def _print_plan(plan: Plan, *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ import re
 import secrets
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -302,6 +302,8 @@ class _Execution:
         self._listener = listener
         self._planned = {trial.key for trial in run.plan.trials}
         self._task_id = ""
+        self._told: set[str] = set()
+        """Keys of the trials whose row came as an update."""
 
     async def hold(self, agents: Agents, asked: asyncio.Event) -> None:
         """Returns when green has ended. Raises RunnerError: interrupted, an agent lost, the journal not writable."""
@@ -342,7 +344,9 @@ class _Execution:
         if isinstance(item, Progress):
             self._task_id = item.task_id or self._task_id
             if item.metadata.get(META_KIND) == KIND_TASK_RESULT:
-                await self._commit(_row(item.text))
+                row = _row(item.text)
+                await self._commit(row)
+                self._told.add(row.key)
         elif isinstance(item, ArtifactReceived):
             if item.name == ARTIFACT_RESULT:
                 await self._take_result(item.texts)
@@ -373,13 +377,9 @@ class _Execution:
             log.warning("result_artifact_unreadable", run=self._run.id)
             return
         await asyncio.to_thread(self._journal.store_reported, self._run.id, result.evaluation_metadata)
-        stored = {row.key for row in await asyncio.to_thread(self._journal.rows, self._run.id)}
-        for row in _missed(result.results, stored):
-            await self._commit(row)
-
-
-def _missed(rows: Iterable[TaskResult], stored: set[str]) -> list[TaskResult]:
-    return [row for row in rows if row.key not in stored]
+        for row in result.results:
+            if row.key not in self._told:
+                await self._commit(row)
 
 
 def _row(text: str) -> TaskResult:

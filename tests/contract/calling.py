@@ -41,9 +41,8 @@ def key_of(text: str) -> SecretStr:
 @asynccontextmanager
 async def client_of(place: Endpoint | str, **options: Any) -> AsyncIterator[ModelClient]:
     """A client that is closed afterwards and never really waits between attempts."""
-    client = ModelClient(
-        endpoint(place) if isinstance(place, str) else place, **{"sleep": Sleeper(), "probe_s": 0.5} | options
-    )
+    values: dict[str, Any] = {"sleep": Sleeper(), "probe_s": 0.5} | options
+    client = ModelClient(endpoint(place) if isinstance(place, str) else place, **values)
     try:
         yield client
     finally:
@@ -52,7 +51,7 @@ async def client_of(place: Endpoint | str, **options: Any) -> AsyncIterator[Mode
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for something that another thread brings about."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - no event crosses the threads
         await asyncio.sleep(0.005)
 
 

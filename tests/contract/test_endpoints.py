@@ -72,7 +72,7 @@ def test_a_key_alone_means_the_hosted_api() -> None:
 @pytest.mark.parametrize("word", ["None", "none", "EMPTY", "dummy", " ", ""])
 def test_a_key_that_says_none_is_none(word: str) -> None:
     assert endpoint_from_environment(LOCAL_ENV | {"OPENAI_API_KEY": word}).api_key is None
-    with pytest.raises(EndpointError, match="reference engine|inference up reference"):
+    with pytest.raises(EndpointError, match="inference up reference"):
         endpoint_from_environment({"OPENAI_API_KEY": word, "LLM_MODEL": "m"})
 
 

@@ -22,6 +22,10 @@ VERDICT: Schema = {
     "required": ["score", "verdict"],
     "additionalProperties": False,
 }
+TREE: Schema = {
+    "$ref": "#/$defs/tree",
+    "$defs": {"tree": {"type": "object", "additionalProperties": {"$ref": "#/$defs/tree"}}},
+}
 
 
 @pytest.mark.parametrize(
@@ -58,12 +62,12 @@ def test_an_object_conforms_to_its_properties(value: JsonValue, good: object) ->
         ("abc", {"pattern": "^b"}, False),
         ("abc", {"minLength": 4}, False),
         ({"a": 1}, {"additionalProperties": {"type": "string"}}, False),
-        ({"a": {"a": {}}}, {"$ref": "#/$defs/t", "$defs": {"t": {"additionalProperties": {"$ref": "#/$defs/t"}}}}, True),
-        ({"a": {"a": 1}}, {"$ref": "#/$defs/t", "$defs": {"t": {"type": "object", "additionalProperties": {"$ref": "#/$defs/t"}}}}, False),
+        ({"a": {"a": {}}}, TREE, True),
+        ({"a": {"a": 1}}, TREE, False),
         (1, {"$ref": "#/$defs/missing"}, False),
         (1, {"$ref": "#"}, False),
     ],
-)  # fmt: skip
+)
 def test_each_keyword_is_checked(value: JsonValue, schema: Schema, good: object) -> None:
     assert conforms(value, schema) is good
 

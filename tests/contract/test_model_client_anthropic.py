@@ -70,15 +70,17 @@ async def test_what_is_sent_has_the_shape_of_the_messages_api() -> None:
         ChatMessage(role="tool", content="1", tool_call_id="a"),
         ChatMessage(role="tool", content="2", tool_call_id="b"),
     ]
-    async with raw_server([message(text("ok"))]) as server:
-        async with client_of(place(server.url, api_key=key_of("an-anthropic-key"))) as client:
-            answer = await client.complete(
-                history,
-                tools=[GET_QUOTE],
-                response_format=ResponseFormat(schema={"type": "object"}),
-                deadline=in_(20),
-                key=KEY,
-            )
+    async with (
+        raw_server([message(text("ok"))]) as server,
+        client_of(place(server.url, api_key=key_of("an-anthropic-key"))) as client,
+    ):
+        answer = await client.complete(
+            history,
+            tools=[GET_QUOTE],
+            response_format=ResponseFormat(schema={"type": "object"}),
+            deadline=in_(20),
+            key=KEY,
+        )
 
     [seen] = server.seen
     assert (seen.path, seen.headers["x-api-key"]) == ("/v1/messages", "an-anthropic-key")
@@ -191,9 +193,11 @@ async def test_errors_have_the_same_kinds_as_in_the_other_dialect(answer: bytes,
 
 async def test_the_apis_own_counter_measures_a_prompt_that_may_be_too_long() -> None:
     paths = ["/v1/messages", "/v1/messages/count_tokens"]
-    async with raw_server([response({"input_tokens": 7_000}), message(text("ok"))], paths=paths) as server:
-        async with client_of(place(server.url, max_model_len=8_000)) as client:
-            answer = await completed(client, "x" * 18_000)
+    async with (
+        raw_server([response({"input_tokens": 7_000}), message(text("ok"))], paths=paths) as server,
+        client_of(place(server.url, max_model_len=8_000)) as client,
+    ):
+        answer = await completed(client, "x" * 18_000)
 
     assert answer.sampling.max_tokens == 8_000 - 7_000 - 16
     assert "max_tokens" not in server.seen[0].body
@@ -203,9 +207,11 @@ async def test_the_key_of_the_endpoint_is_sent_whatever_the_environment_says(mon
     for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"):
         monkeypatch.setenv(name, "from-the-environment")
     monkeypatch.setenv("ANTHROPIC_CUSTOM_HEADERS", "X-Api-Key: from-the-environment")
-    async with raw_server([message(text("ok"))]) as server:
-        async with client_of(place(server.url, api_key=key_of("mine-and-only-mine"))) as client:
-            await completed(client)
+    async with (
+        raw_server([message(text("ok"))]) as server,
+        client_of(place(server.url, api_key=key_of("mine-and-only-mine"))) as client,
+    ):
+        await completed(client)
 
     assert server.seen[0].headers["x-api-key"] == "mine-and-only-mine"
     assert "from-the-environment" not in str(server.seen[0].headers)

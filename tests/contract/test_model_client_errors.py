@@ -14,32 +14,42 @@ from services.contract.model_http import fault_of, retry_after_s
 OVERFLOWS = [
     # vLLM, from old to new
     (
-        "This model's maximum context length is 16384 tokens. However, you requested 19591 tokens (9591 in the messages, 10000 "
-        "in the completion). Please reduce the length of the messages or completion.",
+        (
+            "This model's maximum context length is 16384 tokens. However, you requested 19591 tokens (9591 in the messages, "
+            "10000 in the completion). Please reduce the length of the messages or completion."
+        ),
         9591,
         16384,
     ),
     (
-        "This model's maximum context length is 2048 tokens. However, your request has 3000 input tokens. Please reduce the "
-        "length of the input messages.",
+        (
+            "This model's maximum context length is 2048 tokens. However, your request has 3000 input tokens. Please reduce the "
+            "length of the input messages."
+        ),
         3000,
         2048,
     ),
     (
-        "This model's maximum context length is 2048 tokens. However, your request has 8 input tokens plus 2045 'max_tokens'. "
-        "Please reduce one or the other.",
+        (
+            "This model's maximum context length is 2048 tokens. However, your request has 8 input tokens plus 2045 'max_tokens'."
+            " Please reduce one or the other."
+        ),
         8,
         2048,
     ),
     (
-        "'max_tokens' or 'max_completion_tokens' is too large: 5000. This model's maximum context length is 4096 tokens and "
-        "your request has 100 input tokens (5000 > 4096 - 100).",
+        (
+            "'max_tokens' or 'max_completion_tokens' is too large: 5000. This model's maximum context length is 4096 tokens and "
+            "your request has 100 input tokens (5000 > 4096 - 100)."
+        ),
         100,
         4096,
     ),
     (
-        "You passed 3000 input tokens and requested 100 output tokens. However, the model's context length is only 2048 tokens, "
-        "resulting in a maximum input length of 1948 tokens.",
+        (
+            "You passed 3000 input tokens and requested 100 output tokens. However, the model's context length is only 2048"
+            " tokens, resulting in a maximum input length of 1948 tokens."
+        ),
         3000,
         2048,
     ),
@@ -48,8 +58,10 @@ OVERFLOWS = [
     # SGLang
     ("The input (61709 tokens) is longer than the model's context length (40960 tokens).", 61709, 40960),
     (
-        "Requested token count exceeds the model's maximum context length of 32768 tokens. You requested a total of 40000 "
-        "tokens: 35000 tokens from the input messages and 5000 tokens for the completion.",
+        (
+            "Requested token count exceeds the model's maximum context length of 32768 tokens. You requested a total of 40000 "
+            "tokens: 35000 tokens from the input messages and 5000 tokens for the completion."
+        ),
         35000,
         32768,
     ),

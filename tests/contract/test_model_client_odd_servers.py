@@ -10,7 +10,7 @@ import pytest
 from services.contract.model_client import ResponseFormat, Sampling, ToolSpec
 from services.contract.outcomes import Outcome
 from tests.contract.calling import KEY, Sleeper, client_of, completed, endpoint, failed, in_, key_of
-from tests.support.raw_http import raw_server, response
+from tests.support.raw_http import Seen, raw_server, response
 
 
 def said(
@@ -98,6 +98,16 @@ async def test_a_parameter_that_a_hosted_model_rejects_is_dropped_recorded_and_n
     assert first.flags == second.flags == ("dropped_temperature",)
     assert [attempt.kind for attempt in first.attempts] == ["rejected_temperature"]
     assert (second.attempts, sleeper.waits) == ((), [])
+
+
+async def test_calls_in_flight_together_all_survive_the_rejection_of_a_parameter() -> None:
+    def strict(seen: Seen) -> bytes:
+        return refused("Unknown parameter: 'seed'", param="seed") if "seed" in seen.body else said()
+
+    async with raw_server(strict) as server, client_of(server.url) as client:
+        answers = await asyncio.gather(*(completed(client) for _ in range(16)))
+
+    assert {answer.flags for answer in answers} == {("dropped_seed",)}
 
 
 async def test_max_tokens_is_sent_by_its_new_name_where_the_old_one_is_rejected() -> None:
@@ -266,9 +276,11 @@ async def test_without_a_tokenizer_a_prompt_is_counted_as_a_third_of_its_bytes()
 
 async def test_a_tokenizer_beside_the_api_is_asked_when_the_room_may_be_short() -> None:
     paths = ["/v1/chat/completions", "/tokenize"]
-    async with raw_server([response({"count": 7_000}), said()], paths=paths) as server:
-        async with client_of(endpoint(server.url, max_model_len=8_000)) as client:
-            answer = await completed(client, "x" * 18_000)
+    async with (
+        raw_server([response({"count": 7_000}), said()], paths=paths) as server,
+        client_of(endpoint(server.url, max_model_len=8_000)) as client,
+    ):
+        answer = await completed(client, "x" * 18_000)
 
     assert answer.sampling.max_tokens == 8_000 - 7_000 - 16
 
@@ -294,9 +306,7 @@ async def test_an_error_of_an_old_engine_without_an_envelope_is_understood() -> 
 
 
 async def test_a_server_that_accepts_and_stays_silent_is_stalled() -> None:
-    async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0) as silent:
-        url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}/v1"
-        async with client_of(url, probe_s=0.2) as client:
-            failure = await failed(client, deadline=in_(0.2))
+    async with raw_server([None]) as server, client_of(server.url, probe_s=0.2) as client:
+        failure = await failed(client, deadline=in_(0.2))
 
     assert (failure.outcome, failure.kind) == (Outcome.INFRA_ERROR, "engine_stalled")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+
+import httpx
 
 from services.contract.a2a.client import AgentClient, ArtifactReceived, Ended
 from services.contract.a2a.server import ServerSettings
@@ -26,6 +29,7 @@ SERVER = ServerSettings(drain_s=0.0)
 class Peer:
     """An evaluator's view of the agent."""
 
+    url: str
     client: AgentClient
 
     async def ask(self, text: str) -> Reply:
@@ -64,13 +68,31 @@ def deadline() -> float:
     return asyncio.get_running_loop().time() + 60
 
 
+async def begin_and_cancel(url: str, text: str, *, once: asyncio.Event) -> str:
+    """Send a message, cancel its task as soon as `once` is set, and return the task's last state."""
+    message = {"messageId": uuid.uuid4().hex, "role": "ROLE_USER", "parts": [{"text": text}]}
+    async with httpx.AsyncClient(base_url=url, headers={"A2A-Version": "1.0"}, timeout=60) as http:
+        begin = _call("SendStreamingMessage", {"message": message})
+        async with http.stream("POST", "/", json=begin) as events:
+            first = await anext(line async for line in events.aiter_lines() if line.startswith("data:"))
+            task_id = json.loads(first.removeprefix("data:"))["result"]["task"]["id"]
+            await once.wait()
+            cancelled = await http.post("/", json=_call("CancelTask", {"id": task_id}))
+    state: str = cancelled.json()["result"]["status"]["state"]
+    return state
+
+
+def _call(method: str, params: dict[str, Any]) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+
+
 @contextlib.asynccontextmanager
 async def serving(purple: Purple) -> AsyncIterator[Peer]:
     """An agent and a client of it."""
     async with serving_app(lambda port: purple.app(port=port)) as url:
         client = AgentClient(url)
         try:
-            yield Peer(client=client)
+            yield Peer(url=url, client=client)
         finally:
             await client.aclose()
 

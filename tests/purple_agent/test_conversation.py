@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from starlette.responses import Response
 
 from services.contract.conversation import ModelFacts, Usage
 from services.contract.outcomes import AgentFailure, Outcome
@@ -14,7 +15,7 @@ from services.inference.reference_engine.app import Engine
 from services.inference.reference_engine.app import Settings as EngineSettings
 from services.purple_agent.settings import Settings
 from tests.purple_agent.models_by_hand import Body, completion, heard, http_error, model_server, say
-from tests.purple_agent.serving import deadline, on_model
+from tests.purple_agent.serving import begin_and_cancel, deadline, on_model
 from tests.support.asgi import serving_app
 
 CALL = {
@@ -74,6 +75,18 @@ async def test_reasoning_is_neither_sent_nor_remembered() -> None:
 
     assert first.text == "42"
     assert heard(model.asked[1])[1:] == [("user", "What is 6 x 7?"), ("assistant", "42"), ("user", "Sure?")]
+
+
+async def test_half_a_surrogate_pair_in_an_answer_is_replaced_and_does_not_cost_the_answer() -> None:
+    body = json.dumps(completion("\ud800 42"))
+
+    async with (
+        model_server(lambda _body, _number: Response(body, media_type="application/json")) as model,
+        on_model(model.url) as peer,
+    ):
+        reply = await peer.ask("What is 6 x 7?")
+
+    assert reply.text == "? 42"
 
 
 async def test_a_conversation_is_remembered_in_its_context_and_in_no_other() -> None:
@@ -183,6 +196,23 @@ async def test_repeats_of_a_question_draw_different_seeds_and_a_new_process_draw
     assert set(seeds[0]).isdisjoint(seeds[2])
 
 
+async def test_a_sandbox_that_is_configured_but_gone_is_the_infrastructures_fault() -> None:
+    async with model_server(say("")) as gone:
+        url = gone.url.removesuffix("/v1")
+
+    async with (
+        model_server(calling(("execute_python", {"code": "print(6 * 7)"}))) as model,
+        on_model(model.url, Settings(sandbox_url=url)) as peer,
+    ):
+        end = await peer.outcome("What is 6 x 7?")
+
+    assert (end.state, end.metadata["assay/outcome"], end.metadata["assay/fault"]) == (
+        "failed",
+        "infra_error",
+        "sandbox",
+    )
+
+
 @pytest.mark.parametrize(
     ("status", "message"),
     [
@@ -230,14 +260,20 @@ async def test_a_model_that_nobody_serves_fails_the_message() -> None:
     )
 
 
-async def test_a_model_that_hangs_is_the_infrastructures_fault_only_when_it_is_silent_to_others_too() -> None:
+@pytest.mark.parametrize(
+    ("hang_on", "outcome", "kind"), [("Hang", "agent_error", "deadline"), ("", "infra_error", "engine_stalled")]
+)
+async def test_a_model_that_hangs_is_the_infrastructures_fault_only_when_it_is_silent_to_others_too(
+    hang_on: str, outcome: str, kind: str
+) -> None:
     async with (
-        model_server(say("42"), hang_on="Hang") as model,
+        model_server(say("42"), hang_on=hang_on) as model,
         on_model(model.url, Settings(reply_timeout_s=0.5)) as peer,
     ):
-        slow = await peer.outcome("Hang on this one.")
+        end = await peer.outcome("Hang on this one.")
 
-    assert (slow.state, slow.metadata["assay/outcome"], slow.artifacts) == ("failed", "agent_error", {})
+    assert (end.state, end.artifacts) == ("failed", {})
+    assert (end.metadata["assay/outcome"], end.metadata["assay/fault"]) == (outcome, kind)
 
 
 @pytest.mark.parametrize(
@@ -310,15 +346,11 @@ async def test_two_contexts_are_answered_at_once() -> None:
 
 async def test_cancelling_a_message_closes_its_model_request() -> None:
     async with model_server(say("42"), hang_on="Hang") as model, on_model(model.url) as peer:
-        asking = asyncio.create_task(peer.ask("Hang on this one."))
-        await model.waiting.wait()
-        asking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asking
+        state = await begin_and_cancel(peer.url, "Hang on this one.", once=model.waiting)
         await model.abandoned.wait()
         other = await peer.ask("What is 6 x 7?")
 
-    assert other.text == "42"
+    assert (state, other.text) == ("TASK_STATE_CANCELED", "42")
 
 
 async def test_a_message_without_text_is_rejected() -> None:

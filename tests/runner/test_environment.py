@@ -16,7 +16,7 @@ def write(folder: Path, text: str) -> Path:
 
 def test_an_environment_file_knows_comments_quotes_and_export(tmp_path: Path) -> None:
     path = write(
-        tmp_path, "# keys\nA=1\nexport B = two words # three\nC='$HOME # kept'\nD=\"a\\n\\\"b\\\"\" # end\nE=\n\nF=x#y\n"
+        tmp_path, '# keys\nA=1\nexport B = two words # three\nC=\'$HOME # kept\'\nD="a\\n\\"b\\"" # end\nE=\n\nF=x#y\n'
     )
 
     found = read_env_file(path)

@@ -207,7 +207,10 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
 
 def test_a_journal_held_by_another_process_is_explained(tmp_path: Path) -> None:
     run = make_run(make_plan())
-    with closing(Journal.open(tmp_path, busy_s=0.1)) as journal, closing(sqlite3.connect(tmp_path / FILE_NAME)) as other:
+    with (
+        closing(Journal.open(tmp_path, busy_s=0.1)) as journal,
+        closing(sqlite3.connect(tmp_path / FILE_NAME)) as other,
+    ):
         other.execute("BEGIN IMMEDIATE")
 
         with pytest.raises(JournalError, match="another process holds it"):

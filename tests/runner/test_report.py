@@ -11,7 +11,7 @@ import pytest
 
 from services.contract.conversation import ModelFacts, Transcript, Turn
 from services.contract.outcomes import Outcome
-from services.contract.results import TaskResult
+from services.contract.results import ErrorInfo, TaskResult
 from services.runner.failures import ReportError
 from services.runner.journal import Journal, RunRecord, RunStatus
 from services.runner.report import Report, write_report
@@ -106,13 +106,15 @@ def test_hostile_text_stays_text_wherever_it_comes_from(tmp_path: Path, text: st
             "scored_by": text,
             "metrics": {text: text},
             "transcript": Transcript(
-                turns=(Turn(question=text, reply=calm.transcript.turns[0].reply if calm.transcript else None, error=text),),
+                turns=(
+                    Turn(question=text, reply=calm.transcript.turns[0].reply if calm.transcript else None, error=text),
+                ),
                 notes={text: text},
             ),
         }
     )
     failed = make_row(plan.trials[1], Outcome.INFRA_ERROR)
-    failed = failed.model_copy(update={"error": failed.error.model_copy(update={"message": text, "kind": text})})
+    failed = failed.model_copy(update={"error": ErrorInfo(kind=text, message=text)})
     agents = {"purple": {"name": text, "version": text}}
     run = make_run(plan).model_copy(update={"provenance": {"agents": agents, text: text}, "name": text})
     quiet = report_of(tmp_path / "calm", [calm, make_row(plan.trials[1], Outcome.INFRA_ERROR)], make_run(plan))[1]
@@ -168,7 +170,9 @@ def test_what_qualifies_the_number_stands_above_it(tmp_path: Path) -> None:
         update={"model": ModelFacts(provider="openai", model="reference", fingerprint="reference-engine-1")}
     )
     rows[0] = rows[0].model_copy(update={"transcript": Transcript(turns=(Turn(question="?", reply=spoken),))})
-    run = make_run(plan).model_copy(update={"reported": {"sandbox": {"backend": "unsafe-subprocess", "isolated": False}}})
+    run = make_run(plan).model_copy(
+        update={"reported": {"sandbox": {"backend": "unsafe-subprocess", "isolated": False}}}
+    )
 
     report, page = report_of(tmp_path, rows[:-1], run, status=RunStatus.INTERRUPTED)
 

@@ -210,6 +210,19 @@ def test_an_agent_that_ends_at_once_is_shown_with_the_last_forty_lines_of_its_lo
     await_true(lambda: not any(map(alive, stage.pids())), what="green is gone as well")
 
 
+def test_an_agent_that_never_answers_is_given_up_after_the_start_timeout(tmp_path: Path) -> None:
+    stage = make_stage(tmp_path)
+    (tmp_path / "mute.py").write_text("import time\nprint('thinking', flush=True)\ntime.sleep(600)\n")
+    text = (tmp_path / "scenario.toml").read_text()
+    (tmp_path / "scenario.toml").write_text(text.replace("-m tests.runner.support.purple", f"{tmp_path}/mute.py"))
+
+    done = stage.assay("run", "scenario.toml", "--start-timeout", "1.5")
+
+    assert done.returncode == 3
+    assert "agent purple did not start within 1.5 s: no card at http://127.0.0.1:" in done.stderr
+    assert done.stderr.endswith("the end of its log:\nthinking\n")
+
+
 def test_a_missing_variable_stops_the_run_before_anything_starts(tmp_path: Path) -> None:
     stage = make_stage(
         tmp_path, green_extra='env = { A = "${MISSING_ONE}" }', purple_extra='env = { B = "${MISSING_TWO:?get it}" }'

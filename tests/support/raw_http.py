@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,20 +42,27 @@ def response(body: Any, *, status: int = 200, headers: dict[str, str] | None = N
 
 @asynccontextmanager
 async def raw_server(
-    responses: Sequence[bytes], *, paths: Sequence[str] = ("/v1/chat/completions", "/v1/messages")
+    responses: Sequence[bytes | None] | Callable[[Seen], bytes | None],
+    *,
+    paths: Sequence[str] = ("/v1/chat/completions", "/v1/messages"),
 ) -> AsyncIterator[RawServer]:
-    """A server on a free port. A response of no bytes closes the connection instead of answering."""
+    """A server on a free port. Responses are a script, or a function of the request.
+
+    No bytes close the connection without an answer, None keeps it open."""
     server = RawServer()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while (seen := await _read(reader)) is not None:
+                answer: bytes | None
                 if seen.path in paths:
-                    answer = responses[min(len(server.seen), len(responses) - 1)]
+                    answer = _chosen(responses, seen, len(server.seen))
                     server.seen.append(seen)
                 else:
                     answer = response({"error": {"message": "not here"}}, status=404)
                     server.others.append(seen)
+                if answer is None:
+                    await reader.read()
                 if not answer:
                     break
                 writer.write(answer)
@@ -69,6 +76,12 @@ async def raw_server(
         yield server
     finally:
         listener.close()
+
+
+def _chosen(
+    responses: Sequence[bytes | None] | Callable[[Seen], bytes | None], seen: Seen, number: int
+) -> bytes | None:
+    return responses(seen) if callable(responses) else responses[min(number, len(responses) - 1)]
 
 
 async def _read(reader: asyncio.StreamReader) -> Seen | None:

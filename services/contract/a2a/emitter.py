@@ -105,16 +105,17 @@ class Emitter:
         status = TaskStatus(state=state)
         status.timestamp.GetCurrentTime()
         event = TaskStatusUpdateEvent(task_id=self._task_id, context_id=self._context_id, status=status)
+        facts = {key: _encodable(value) for key, value in metadata.items()}
         if text:
             message = event.status.message
             message.message_id = uuid.uuid4().hex
             message.role = Role.ROLE_AGENT
             message.task_id, message.context_id = self._task_id, self._context_id
             message.parts.append(_part(text))
-            message.metadata.update(dict(metadata))
+            message.metadata.update(facts)
         if metadata and (not text or state != TaskState.TASK_STATE_WORKING):
             # On the task as well, where a peer that waits for the whole task finds it.
-            event.metadata.update(dict(metadata))
+            event.metadata.update(facts)
         async with self._line:
             await self._put(event, ends=state != TaskState.TASK_STATE_WORKING)
 
@@ -142,7 +143,13 @@ class Agent(Protocol):
 
 
 def _part(text: str) -> Part:
-    return Part(text=text, media_type="application/json" if _is_json_container(text) else "text/plain")
+    clean = _encodable(text)
+    return Part(text=clean, media_type="application/json" if _is_json_container(clean) else "text/plain")
+
+
+def _encodable(text: str) -> str:
+    """Half of a surrogate pair, which models do emit, cannot be sent and must not cost the whole answer."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _is_json_container(text: str) -> bool:

@@ -57,7 +57,7 @@ class Exchange:
         """Every event, the resting one last; after a cut also events that came before. Raises AgentFailure."""
         params = message_params(self._route.dialect, text, context_id=context_id, task_id=task_id)
         method = Method.STREAM if self._route.streaming else Method.SEND
-        reason = "the stream ended early"
+        reason, cut = "the answer ended before the task did", self._route.streaming
         try:
             async with aclosing(self._call(method, params)) as events:
                 async for event in events:
@@ -65,12 +65,12 @@ class Exchange:
         except Unsent as error:
             raise unreachable(str(error)) from error
         except Cut as error:
-            reason = str(error)
+            reason, cut = str(error), True
         if self.assembly.resting:
             return
         if not self.assembly.task_id:
             raise AgentFailure(Outcome.INFRA_ERROR, "lost_request", f"no answer to the message: {reason}")
-        async with aclosing(self._recover(reason)) as events:
+        async with aclosing(self._recover(reason, patient=not cut or self._route.dialect is Dialect.V1)) as events:
             async for event in events:
                 yield event
 
@@ -124,35 +124,54 @@ class Exchange:
             self.rested_at = time.monotonic()
         return event
 
-    async def _recover(self, reason: str) -> AsyncGenerator[WireEvent]:
-        """Find the task again: GetTask, in 1.0 also Subscribe, until it rests or nothing speaks for its life."""
+    async def _recover(self, reason: str, *, patient: bool) -> AsyncGenerator[WireEvent]:
+        """Find the task again: GetTask, in 1.0 also Subscribe, until it rests or nothing speaks for its life.
+
+        Not `patient`, at most `poll_v03_s`: after a cut a 0.3 agent may show a dead task as working for ever.
+        """
         timings, started_at, faults = self._route.timings, time.monotonic(), 0
         for delay_s in itertools.chain((0.0,), timings.poll_delays_s, itertools.repeat(timings.poll_delays_s[-1])):
             await asyncio.sleep(delay_s)
             try:
                 yield await self.one(Method.GET)
                 faults = 0
-                if self._route.dialect is Dialect.V1 and not self.assembly.resting:
-                    subscription = self._call(Method.SUBSCRIBE, {"id": self.assembly.task_id}, once=True)
-                    async with aclosing(subscription) as events:
-                        async for event in events:
-                            yield event
             except (Cut, Unsent):
                 faults += 1
             except AgentFailure as failure:
-                if isinstance(failure, RpcFailure) and failure.code in HOPELESS_CODES and not faults:
+                if isinstance(failure, RpcFailure) and failure.code in HOPELESS_CODES:
                     break
-                if failure.outcome is not Outcome.INFRA_ERROR and not isinstance(failure, RpcFailure):
-                    raise
+                _raise_unless_fleeting(failure)
                 faults += 1
+            if self._route.dialect is Dialect.V1 and not faults and not self.assembly.resting:
+                async with aclosing(self._subscribed()) as events:
+                    async for event in events:
+                        yield event
             if self.assembly.resting:
                 return
             timed_out = time.monotonic() - started_at > timings.poll_v03_s
-            if faults > len(timings.poll_delays_s) or (timed_out and self._route.dialect is Dialect.V03):
+            if faults > len(timings.poll_delays_s) or (timed_out and not patient):
                 break
         raise await self._lost(reason)
+
+    async def _subscribed(self) -> AsyncGenerator[WireEvent]:
+        """The rest of the stream, where the agent can give it; the end of it proves nothing."""
+        subscription = self._call(Method.SUBSCRIBE, {"id": self.assembly.task_id}, once=True)
+        try:
+            async with aclosing(subscription) as events:
+                async for event in events:
+                    yield event
+        except (Cut, Unsent):
+            return
+        except AgentFailure as failure:
+            _raise_unless_fleeting(failure)
 
     async def _lost(self, reason: str) -> AgentFailure:
         if await self._route.alive():
             return AgentFailure(Outcome.AGENT_ERROR, "dropped", f"the agent dropped the task: {reason}")
         return AgentFailure(Outcome.INFRA_ERROR, "agent_lost", f"the agent is gone: {reason}")
+
+
+def _raise_unless_fleeting(failure: AgentFailure) -> None:
+    """A refused call or a bad gateway may pass; a flood or gibberish will not."""
+    if failure.outcome is not Outcome.INFRA_ERROR and not isinstance(failure, RpcFailure):
+        raise failure

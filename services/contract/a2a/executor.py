@@ -155,19 +155,20 @@ class Executor(AgentExecutor):
         """One message, whatever happens in it: a terminal state follows, unless it is being cancelled."""
         structlog.contextvars.bind_contextvars(task_id=incoming.task_id, context_id=incoming.context_id)
         heartbeat = self._start_heartbeat(out)
+        fault = ""
         try:
             await self._agent.handle(incoming, out)
             if not out.ended:
-                await out.failed(log_internal_error("handler_left_task_open"))
+                fault = log_internal_error("handler_left_task_open")
         except Declined as declined:
-            await out.failed(str(declined))
+            fault = str(declined)
         except Exception as error:  # noqa: BLE001 - the boundary: nothing of it may reach the peer
-            text = log_internal_error("handler_failed", error)
-            if not out.ended:
-                await out.failed(text)
+            fault = log_internal_error("handler_failed", error)
         finally:
             if heartbeat is not None:
                 heartbeat.cancel()
+        if fault and not out.ended:
+            await out.failed(fault)
 
     def _start_heartbeat(self, out: Emitter) -> asyncio.Task[None] | None:
         interval_s = self._settings.heartbeat_s

@@ -98,12 +98,15 @@ class BearerCheck:
 
 
 def parse_json(body: bytes) -> object:
-    """Strict JSON. Raises ValueError, also for NaN and for numbers no sender means; RecursionError when nested absurdly."""
+    """Strict JSON. Raises ValueError, also for NaN and for half characters; RecursionError when absurdly nested."""
 
     def refuse(name: str) -> NoReturn:
         raise ValueError(f"{name} is not JSON")
 
-    return json.loads(body.decode("utf-8"), parse_constant=refuse)
+    parsed = json.loads(body.decode("utf-8"), parse_constant=refuse)
+    if b"\\ud" in body.lower():
+        json.dumps(parsed, ensure_ascii=False).encode()  # half a surrogate pair could not be written into the answer
+    return parsed
 
 
 def json_fault(request: Mapping[str, Any], limits: Limits) -> str | None:
@@ -119,16 +122,10 @@ def json_fault(request: Mapping[str, Any], limits: Limits) -> str | None:
         return None
     if len(parts) > limits.parts:
         return f"message.parts: at most {limits.parts}, got {len(parts)}"
-    sizes = (len(part["text"].encode("utf-8", "replace")) for part in parts if _has_text(part))
-    return f"message.parts: a text is larger than {limits.part_bytes} bytes" if _any_over(sizes, limits) else None
-
-
-def _has_text(part: object) -> bool:
-    return isinstance(part, dict) and isinstance(part.get("text"), str)
-
-
-def _any_over(sizes: Any, limits: Limits) -> bool:
-    return any(size > limits.part_bytes for size in sizes)
+    texts = (part.get("text") for part in parts if isinstance(part, dict))
+    if any(isinstance(text, str) and len(text.encode("utf-8", "replace")) > limits.part_bytes for text in texts):
+        return f"message.parts: a text is larger than {limits.part_bytes} bytes"
+    return None
 
 
 def _deeper(value: object, depth: int) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from services.contract.a2a.settings import ServerSettings
+from services.contract.secrets import register_secret
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -70,4 +71,5 @@ def _token(variable: str | None) -> str | None:
     token = os.environ.get(variable, "")
     if not token:
         raise click.UsageError(f"--auth-token-env names {variable}, which is not set")
+    register_secret(token)
     return token

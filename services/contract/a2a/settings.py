@@ -76,11 +76,11 @@ class ServerSettings:
     """Messages handled or waiting at once; one more gets HTTP 503 with `Retry-After: 1`."""
     limits: Limits = Limits()
 
-    def base_url(self, port: int | None = None) -> str:
-        """Where the server is reached from this host, with a trailing slash; `port` is the bound one when 0 was asked."""
+    def base_url(self) -> str:
+        """Where the server is reached from this host, with a trailing slash."""
         host = "127.0.0.1" if self.host in UNSPECIFIED_HOSTS else self.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port if port is None else port}/"
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
-    def public_url(self, port: int | None = None) -> str:
+    def public_url(self) -> str:
         """Address for the card, with a trailing slash."""
-        return self.card_url.rstrip("/") + "/" if self.card_url else self.base_url(port)
+        return self.card_url.rstrip("/") + "/" if self.card_url else self.base_url()

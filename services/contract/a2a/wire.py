@@ -125,6 +125,11 @@ def message_params(dialect: Dialect, text: str, *, context_id: str = "", task_id
         message["contextId"] = context_id
     if task_id:
         message["taskId"] = task_id
+    if dialect is Dialect.V03:
+        return {
+            "message": message,
+            "configuration": {"blocking": True},
+        }  # what no word about it means, agents differ on
     return {"message": message}
 
 

@@ -79,9 +79,8 @@ def _stopped_by(limit: LimitHit) -> Callable[[JobResult], bool]:
 
 
 def _bomb_contained(results: Sequence[JobResult]) -> bool:
-    limit = results[0].limit
     started = _returned(results[0])
-    return limit is LimitHit.PROCESSES or (isinstance(started, int) and started <= USUAL.processes)
+    return isinstance(started, int) and started <= USUAL.processes
 
 
 def _memory_held(results: Sequence[JobResult]) -> bool:
@@ -155,7 +154,7 @@ def attacks(*, port: int) -> tuple[Attack, ...]:
             jobs=(_call(programs.FORGE_FRAMES, args=(1,)), _split(programs.FORGE_FRAMES, "assert f(1) == 2")),
             failed=_forgery_compared,
         ),
-        Attack(number=5, name="fork bomb", jobs=(_call(programs.FORK_BOMB),), failed=_bomb_contained),
+        Attack(number=5, name="fork bomb", jobs=(_call(programs.FORK_BOMB),), failed=_bomb_contained, isolation=True),
         Attack(
             number=6,
             name="memory",

@@ -88,6 +88,7 @@ class ContainerHost:
             raise AgentStartError(f"agent {spec.role}: image {spec.image}: {error}") from None
 
     def _run(self, spec: AgentSpec, environment: dict[str, str]) -> Container:
+        self._pull_if_missing(spec.image or "")
         limits = spec.limits
         # 0 lets the engine choose.
         published = 0 if spec.endpoint is None else urlsplit(spec.endpoint).port or 0
@@ -115,6 +116,15 @@ class ContainerHost:
             container.remove(force=True)
             raise
         return container
+
+    def _pull_if_missing(self, image: str) -> None:
+        from docker.errors import ImageNotFound  # noqa: PLC0415
+
+        try:
+            self._client.images.get(image)
+        except ImageNotFound:
+            structlog.get_logger().info("image_pulled", image=image)
+            self._client.images.pull(image)
 
 
 class ContainerAgent:
@@ -194,7 +204,7 @@ def _connect(run_id: str) -> tuple[DockerClient, Network]:
     try:
         client = docker.from_env()
         return client, client.networks.create(f"assay-{run_id}", driver="bridge", labels={LABEL: run_id})
-    except DockerException as error:
+    except (DockerException, OSError) as error:
         raise AgentStartError(
             f"no Docker engine for the agents with `image` ({error}); start Docker or use cmd"
         ) from None

@@ -557,6 +557,15 @@ async def test_a_0_3_task_that_never_moves_again_is_dropped(dialect: str) -> Non
     assert verdict(failure) == ("agent_error/dropped" if dialect == "0.3" else "agent_error/deadline")
 
 
+async def test_a_task_that_was_only_accepted_is_asked_after_until_it_ends(dialect: str) -> None:
+    async def manner(call: Call) -> web.StreamResponse:
+        if call.method == "get" and call.agent.calls.count("get") > 12:  # long after a cut 0.3 task is given up
+            return call.answer(call.task("completed", call.artifact("42")))
+        return call.error(-32004, "no streams") if call.method == "subscribe" else call.answer(call.task("working"))
+
+    assert (await reply_to(dialect, manner)).text == "42"
+
+
 class TestCards:
     async def test_a_foreign_address_in_the_card_is_reduced_to_its_path(self, dialect: str) -> None:
         async with raw_agent(dialect, replies("42"), card_url="http://0.0.0.0:1/a2a/v1") as agent:

@@ -275,10 +275,14 @@ class TestBadRequests:
                 b"{",
                 b"\xff\xfe",
                 b'{"jsonrpc":"2.0","id":1,"method":"GetTask","params":{"id":NaN}}',
+                b'{"jsonrpc":"2.0","id":%s,"method":"GetTask","params":{}}' % (b"9" * 5_000),
+                json.dumps(good).replace("say a", "say \\ud800").encode(),
+                json.dumps(good).replace('"id": 7', '"id": "\\ud800"').encode(),
                 b"[" * 100_000,
                 [],
                 [good],
                 good | {"jsonrpc": "1.0"},
+                good | {"id": {}},
                 good | {"method": "NoSuchMethod"},
                 good | {"params": {}},
                 good | {"params": []},
@@ -287,7 +291,7 @@ class TestBadRequests:
             ]
             codes = [(await here.peer.post(body))[1]["error"]["code"] for body in bodies]
 
-        assert codes == [-32700, -32700, -32700, -32602, -32600, -32600, -32600, -32601, *[-32602] * 4]
+        assert codes == [*[-32700] * 6, -32602, *[-32600] * 4, -32601, *[-32602] * 4]
 
     async def test_too_deep_too_many_and_too_long_are_bad_params(self, dialect: str) -> None:
         async with scene(dialect, limits=Limits(part_bytes=1_000)) as here:

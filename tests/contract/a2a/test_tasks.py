@@ -5,7 +5,16 @@ import asyncio
 import pytest
 from a2a.server.context import ServerCallContext
 from a2a.server.events.event_queue_v2 import EventQueueSource
-from a2a.types.a2a_pb2 import ListTasksRequest, Message, Role, Task, TaskState, TaskStatus
+from a2a.types.a2a_pb2 import (
+    ListTasksRequest,
+    Message,
+    Role,
+    Task,
+    TaskArtifactUpdateEvent,
+    TaskState,
+    TaskStatus,
+    TaskStatusUpdateEvent,
+)
 
 from services.contract.a2a.emitter import Emitter, EventOrderError
 from services.contract.a2a.rpc import Peer
@@ -75,6 +84,21 @@ async def test_nothing_can_follow_the_end() -> None:
         with pytest.raises(EventOrderError):
             await late
     assert out.ended
+    await queue.close(immediate=True)
+
+
+async def test_half_a_surrogate_pair_is_replaced_and_costs_no_answer() -> None:
+    queue = EventQueueSource()
+    out = Emitter(queue, task_id="t", context_id="c")
+
+    await out.artifact("reply", ["\ud800 42"])
+    await out.completed("\udc00", {"note": "\ud800"})
+    artifact, end = await queue.dequeue_event(), await queue.dequeue_event()
+
+    assert isinstance(artifact, TaskArtifactUpdateEvent)
+    assert isinstance(end, TaskStatusUpdateEvent)
+    assert artifact.artifact.parts[0].text == "? 42"
+    assert (end.status.message.parts[0].text, dict(end.metadata)) == ("?", {"note": "?"})
     await queue.close(immediate=True)
 
 

@@ -35,7 +35,7 @@ def test_an_iron_condor_earns_its_credit_and_loses_the_wing_less_the_credit() ->
     found = analyze(StrategyArguments(legs=CONDOR, spot_price=4500, volatility=0.15))
 
     assert (found.net_premium, found.max_profit, found.max_loss) == (8, 8, 12)
-    assert found.breakevens == (4412, 4588)
+    assert list(found.breakevens) == [4412, 4588]
     assert found.probability_of_profit == pytest.approx(0.34974, abs=5e-6)
 
 

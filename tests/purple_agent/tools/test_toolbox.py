@@ -77,7 +77,7 @@ async def test_a_price_no_volatility_can_explain_is_an_error_not_a_number() -> N
     ("arguments", "message"),
     [
         ("not json", "Invalid JSON"),
-        ("[1]", "valid dictionary or object"),
+        ("[1]", "Input should be an object"),
         ("", "spot_price: Field required"),
         (PRICE | {"spot": 1}, "spot: Extra inputs are not permitted"),
         (PRICE | {"volatility": 32}, "volatility: Input should be less than or equal to 10, got '32'"),

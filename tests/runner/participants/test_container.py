@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import docker
+import httpx
 import pytest
 from docker.errors import DockerException, ImageNotFound
 
@@ -69,12 +70,15 @@ def engine() -> Iterator[docker.DockerClient]:
 
 def options(folder: Path, run_id: str) -> StartOptions:
     return StartOptions(
-        run_id=run_id, log_folder=folder / "logs", state_folder=folder, variables={**os.environ, "SECRET": "s3cret-value"}
+        run_id=run_id,
+        log_folder=folder / "logs",
+        state_folder=folder,
+        variables={**os.environ, "SECRET": "s3cret-value"},
     )
 
 
 def left(engine: docker.DockerClient, run_id: str) -> int:
-    chosen = {"label": f"{LABEL}={run_id}"}
+    chosen: dict[str, str | list[str] | bool] = {"label": f"{LABEL}={run_id}"}
     return len(engine.containers.list(all=True, filters=chosen)) + len(engine.networks.list(filters=chosen))
 
 
@@ -86,8 +90,6 @@ def scenario(**purple: object) -> dict[str, object]:
 
 
 async def fetch(url: str) -> dict[str, object]:
-    import httpx
-
     async with httpx.AsyncClient(trust_env=False) as client:
         return dict((await client.get(url)).json())
 
@@ -141,7 +143,7 @@ async def test_an_image_that_is_not_there_is_named(engine: docker.DockerClient, 
     table = scenario()
     table["participants"] = [{"role": "purple", "image": "127.0.0.1:9/no-such:1"}]
 
-    with pytest.raises(AgentStartError, match="agent purple: image 127.0.0.1:9/no-such:1: "):
+    with pytest.raises(AgentStartError, match=r"agent purple: image 127\.0\.0\.1:9/no-such:1: "):
         async with start_agents(parse_scenario(table, name="t"), options(tmp_path, run_id)):
             pass
 
@@ -169,7 +171,9 @@ asyncio.run(main())
 
 
 def test_green_in_a_container_cannot_use_this_machines_loopback() -> None:
-    with pytest.raises(ScenarioError, match="green runs in a container and cannot reach purple at http://127.0.0.1:9/"):
+    with pytest.raises(
+        ScenarioError, match=r"green runs in a container and cannot reach purple at http://127\.0\.0\.1:9/"
+    ):
         url_between(green_in_container=True, agent_in_container=False, role="purple", url="http://127.0.0.1:9/")
 
     assert (

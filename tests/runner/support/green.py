@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,12 @@ class ScriptedGreen:
         for trial in trials[len(rows) :]:
             rows.append(make_row(trial, Outcome.CANCELLED))
             await self._send(out, rows[-1], len(rows))
-        metadata = {"purple_agent": {"name": "Scripted purple"}, "sandbox": script.get("sandbox")}
+        metadata: dict[str, Any] = {"purple_agent": {"name": "Scripted purple"}, "sandbox": script.get("sandbox")}
         own = plan.model_copy(update={"trials": tuple(trials)})
         bare = [row.model_copy(update={"transcript": None}) for row in rows]
-        await out.artifact(ARTIFACT_RESULT, [aggregate(own, bare, metadata=metadata).model_dump_json(), "Assay result:"])
+        await out.artifact(
+            ARTIFACT_RESULT, [aggregate(own, bare, metadata=metadata).model_dump_json(), "Assay result:"]
+        )
         if self._cancelled.is_set():
             await out.canceled()
         else:
@@ -81,8 +84,11 @@ class ScriptedGreen:
 
     async def _may_go_on(self, script: dict[str, Any], number: int) -> bool:
         if number == script.get("hold_after"):
-            while not (self._path.with_name("go").exists() or self._cancelled.is_set()):
-                await asyncio.sleep(0.02)
+            while not self._path.with_name("go").exists():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._cancelled.wait(), 0.02)
+                if self._cancelled.is_set():
+                    break
         return not self._cancelled.is_set()
 
     def _row(self, script: dict[str, Any], trial: PlannedTrial) -> TaskResult:
@@ -110,7 +116,8 @@ def main() -> int:
         version="0",
         skills=(Skill(id="assess", name="Assess", description="Plays a script.", tags=("test",)),),
     )
-    print("scripted green starts", os.environ.get("PLANTED_TOKEN", ""), flush=True)
+    sys.stdout.write(f"scripted green starts {os.environ.get('PLANTED_TOKEN', '')}\n")
+    sys.stdout.flush()
     settings = ServerSettings(port=given.port, ready_file=given.ready_file, drain_s=0.0)
     return serve(ScriptedGreen(given.script), profile, settings)
 

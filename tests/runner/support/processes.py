@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -63,9 +64,7 @@ class Stage:
     def pid_of(self, role: str) -> int:
         """The living agent of a role."""
         return next(
-            pid
-            for pid in self.pids()
-            if alive(pid) and f"support.{role}" in Path(f"/proc/{pid}/cmdline").read_text()
+            pid for pid in self.pids() if alive(pid) and f"support.{role}" in Path(f"/proc/{pid}/cmdline").read_text()
         )
 
     def results_json(self) -> dict[str, Any]:
@@ -109,8 +108,6 @@ def await_line(process: subprocess.Popen[str], wanted: str) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    import socket
-
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
         one.bind(("127.0.0.1", 0))

@@ -91,7 +91,9 @@ def make_row(
     )
 
 
-def make_run(plan: Plan, *, run_id: str = "20260101-000000-test-0000", created: str = "2026-01-01T00:00:00+00:00") -> RunRecord:
+def make_run(
+    plan: Plan, *, run_id: str = "20260101-000000-test-0000", created: str = "2026-01-01T00:00:00+00:00"
+) -> RunRecord:
     return RunRecord(
         id=run_id,
         created=created,

@@ -14,6 +14,11 @@ from services.runner.journal import Journal
 from tests.runner.support.rows import make_plan, make_row, make_run
 
 
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def main(folder: Path, file_limit: int | None) -> int:
     plan = make_plan(tasks=2_000)
     journal = Journal.open(folder)
@@ -24,9 +29,9 @@ def main(folder: Path, file_limit: int | None) -> int:
     try:
         for trial in plan.trials:
             journal.record(run.id, make_row(trial, said=f"{trial.key} " * 50))
-            print(trial.key, flush=True)
+            say(trial.key)
     except JournalError as error:
-        print(f"JournalError: {error}", flush=True)
+        say(f"JournalError: {error}")
         return 1
     return 0
 

@@ -5,6 +5,7 @@ Finance specification 6. Items come from our own generator; the key of every qua
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
@@ -26,10 +27,12 @@ from services.green_agent.benchmarks.base import (
 from services.green_agent.benchmarks.options.generator import BENCHMARK, Item, generate
 from services.green_agent.benchmarks.options.template import Asked, Category, Dimension
 from services.green_agent.benchmarks.options.templates import GENERATOR_VERSION
-from services.green_agent.scoring.answers import Grade, Quantity, Value, grade, read, reminder
+from services.green_agent.scoring.answers import Grade, Quantity, Reading, Value, grade, read, reminder
 
 PASS_MARK: Final = 0.7
 DEFAULT_COUNT: Final = 90
+LONG_REPLY: Final = 20_000
+"""Characters up to which a reply is read in microseconds."""
 REMINDERS: Final = "reminders"
 """Key of the transcript's notes: how often the agent was reminded of the answer form."""
 
@@ -111,7 +114,7 @@ class Options(Benchmark[OptionsConfig, OptionsTask]):
     async def converse(self, task: OptionsTask, trial: int, agent: AgentSession) -> None:  # noqa: ARG002
         """One question; one reminder of the answer form when no required key can be read from the reply."""
         reply = await agent.ask(task.prompt)
-        if read(reply.text, task.quantities) is None:
+        if await _read(reply.text, task) is None:
             agent.note(REMINDERS, 1)
             await agent.ask(reminder(task.quantities))
 
@@ -123,7 +126,7 @@ class Options(Benchmark[OptionsConfig, OptionsTask]):
         tools: ScoringTools,  # noqa: ARG002
     ) -> Score:
         """The share of required quantities that are right in the last reply."""
-        reading = read(transcript.answer, task.quantities)
+        reading = await _read(transcript.answer, task)
         graded = grade(task.quantities, task.keys, reading)
         reminders = transcript.notes.get(REMINDERS, 0)
         return Score(
@@ -140,6 +143,13 @@ class Options(Benchmark[OptionsConfig, OptionsTask]):
             },
             sub_scores=_sub_scores(task.asked, graded),
         )
+
+
+async def _read(reply: str, task: OptionsTask) -> Reading | None:
+    """Read a reply. A hostile one of megabytes takes seconds; other conversations go on meanwhile."""
+    if len(reply) <= LONG_REPLY:
+        return read(reply, task.quantities)
+    return await asyncio.to_thread(read, reply, task.quantities)
 
 
 def _task(item: Item) -> OptionsTask:

@@ -30,6 +30,9 @@ MOST_DESCRIPTORS: Final = 7
 RESULT: Final = 3
 PEER: Final = 4
 
+ENVIRONMENT: Final = frozenset({"PATH", "LANG", "PYTHONHASHSEED"})
+"""What a program may see of it."""
+
 PERSISTENT: Final = frozenset({"namespaces", "user"})
 """Confinements whose worker serves many programs; the others are started for one."""
 
@@ -76,7 +79,8 @@ def _warm_up(*, common: bool) -> None:
     site.sethelper()
     sys.path = [entry for entry in sys.path if not entry.endswith(".pyz") and not entry.startswith("/proc/")]
     sys.argv = ["solution.py"]
-    os.environ.pop("LD_BIND_NOW", None)
+    for name in set(os.environ) - ENVIRONMENT:
+        del os.environ[name]
     # Children come and go unobserved; a watcher restores the default for its own.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.collect()

@@ -1,0 +1,54 @@
+"""Every attack of the specification, on every backend this machine has."""
+
+import asyncio
+import textwrap
+
+import pytest
+
+from services.contract.execution import CallArguments, Calls, Split
+from services.contract.values import decode
+from services.green_agent.sandbox.attack_programs import SEARCH_MEMORY
+from services.green_agent.sandbox.attacks import attacks
+from services.green_agent.sandbox.pool import LocalSandbox
+from services.green_agent.sandbox.selftest import daemons, withstands
+
+NUMBERS = [*range(1, 15), 16]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+async def test_the_attack_comes_to_nothing(sandbox: LocalSandbox, number: int) -> None:
+    async with await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        attack = next(attack for attack in attacks(port=port) if attack.number == number)
+        if attack.isolation and not sandbox.info.isolated:
+            pytest.skip(f"{sandbox.info.backend} does not isolate and does not claim to")
+
+        assert await withstands(sandbox, attack)
+
+    assert daemons() == []
+
+
+def test_no_attack_is_missing() -> None:
+    assert [attack.number for attack in attacks(port=1)] == NUMBERS
+
+
+async def test_the_search_of_attack_2_finds_what_is_there_to_find(sandbox: LocalSandbox) -> None:
+    """Otherwise it would prove nothing."""
+    secret = "ab12" * 8
+    source = f"hidden = 'EXPECTED-{secret}'\n" + textwrap.dedent(SEARCH_MEMORY)
+
+    result = await sandbox.run(Calls(source=source, entry_point="f", calls=[CallArguments()]))
+
+    assert decode(result.calls[0].value) == secret
+
+
+async def test_a_worker_never_holds_the_test_of_an_earlier_job(warm: LocalSandbox) -> None:
+    secret = "EXPECTED-" + "ab12" * 8
+    hidden = Split(source="def f(): return 1", entry_point="f", test_source=f"x = {secret!r}\nassert f() == 1")
+    search = Calls(source=textwrap.dedent(SEARCH_MEMORY), entry_point="f", calls=[CallArguments()])
+    for _ in range(4):
+        assert (await warm.run(hidden)).passed is True
+
+    found = [decode((await warm.run(search)).calls[0].value) for _ in range(4)]
+
+    assert found == ["", "", "", ""]

@@ -1,0 +1,104 @@
+"""The command: what it refuses before its port opens, and that it serves and stops."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from services.purple_agent.baselines.registry import BASELINES
+from services.purple_agent.settings import Settings
+from services.purple_agent.strategies.registry import STRATEGIES
+from tests.support.processes import service
+from tests.support.raw_client import artifact_texts, send
+
+COMMAND = str(Path(sys.executable).parent / "purple-agent")
+MODEL = {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "LLM_MODEL": "m"}
+ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+
+
+def run(*flags: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *flags], env=ENVIRONMENT | env, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "env", "remedy"),
+    [
+        ((), {}, "inference up reference"),
+        ((), {}, "OPENAI_BASE_URL"),
+        ((), {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, "LLM_MODEL"),
+        ((), MODEL | {"LLM_PROVIDER": "closedai"}, "expected openai or anthropic, got 'closedai'"),
+        ((), MODEL | {"PURPLE_LLM_TEMPERATURE": "warm"}, "PURPLE_LLM_TEMPERATURE: expected a number, got 'warm'"),
+        ((), MODEL | {"PURPLE_MAX_TOOL_CALLS": "many"}, "PURPLE_MAX_TOOL_CALLS"),
+        (("--max-tool-calls", "-1"), MODEL, "max_tool_calls: Input should be greater than or equal to 0, got -1"),
+        (("--strategy", "clever"), MODEL, "strategy: Input should be 'direct' or 'baseline', got 'clever'"),
+        (("--baseline", "keyword-soop"), {}, "did you mean 'keyword-soup'?"),
+        (("--baseline", "echo", "--model", "m"), {}, "--model would have no effect"),
+        (("--modle", "m"), MODEL, "--modle"),
+        (("--auth-token-env", "NO_TOKEN"), MODEL, "NO_TOKEN, which is not set"),
+    ],
+)
+def test_what_cannot_work_ends_with_exit_2_and_names_the_remedy(
+    flags: tuple[str, ...], env: dict[str, str], remedy: str
+) -> None:
+    ended = run("serve", "--port", "0", *flags, **env)
+
+    assert (ended.returncode, remedy in " ".join(ended.stderr.split())) == (2, True), ended.stderr
+
+
+def test_every_baseline_is_listed_with_its_exploit() -> None:
+    listed = run("baselines").stdout
+
+    assert [line.split(maxsplit=1) for line in listed.splitlines()] == [
+        [name, entry.exploit] for name, entry in BASELINES.items()
+    ]
+
+
+def test_help_tells_the_variables() -> None:
+    text = run("serve", "--help").stdout
+
+    for variable in ("LLM_MODEL", "PURPLE_LLM_TEMPERATURE", "PURPLE_MAX_TOOL_CALLS", "PURPLE_SANDBOX_URL"):
+        assert variable in text
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_can_be_named_in_the_settings(name: str) -> None:
+    assert Settings.model_validate({"strategy": name}).strategy == name
+
+
+def test_a_baseline_serves_answers_and_stops_on_sigterm() -> None:
+    with service(["purple-agent", "serve", "--baseline", "constant:42"]) as purple:
+        task = send(purple.url, "What is 6 x 7?")
+        old = send(purple.url, "What is 6 x 7?", dialect="0.3")
+        purple.process.send_signal(signal.SIGTERM)
+        code = purple.process.wait(30)
+
+    assert artifact_texts(task, "reply") == artifact_texts(old, "reply") == ["42"]
+    assert code == 0
+
+
+def test_the_card_is_up_though_the_model_is_not() -> None:
+    with service(["purple-agent", "serve"], env=MODEL) as purple:
+        card = httpx.get(f"{purple.url}.well-known/agent-card.json").json()
+        task = send(purple.url, "What is 6 x 7?")
+
+    assert card["name"] == "Assay purple agent"
+    assert task["status"]["state"] == "TASK_STATE_FAILED"
+    assert "artifacts" not in task
+
+
+def test_the_port_opens_before_the_model_and_pricing_libraries_are_loaded() -> None:
+    code = "import sys, services.purple_agent.server; print(*sys.modules)"
+
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+
+    assert loaded.isdisjoint({"openai", "anthropic", "QuantLib"})
