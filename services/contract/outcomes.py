@@ -72,8 +72,8 @@ class AgentFailure(Failure):
     """Raised by a conversation with the agent: the agent's own fault or the road to it, see `outcome`."""
 
 
-STOPS_ASSESSMENT: Final = frozenset({"auth", "no_interface"})
-"""Kinds of `infra_error` that no further trial can escape: the configuration is wrong."""
+STOPS_ASSESSMENT: Final = frozenset({"auth", "no_interface", "payment", "model_missing"})
+"""Kinds of `infra_error` that no repetition and no further trial can escape: the configuration or the account is wrong."""
 
 # A completed reply whose first line starts like this is the text of an error, not an answer (finance specification 10).
 ERROR_TEXTS: Final = (

@@ -20,7 +20,7 @@ import structlog
 from services.contract.assessment import PlannedTrial
 from services.contract.conversation import ModelFacts, Transcript, Usage
 from services.contract.execution import SandboxError
-from services.contract.outcomes import POLICY, AgentFailure, Failure, Outcome
+from services.contract.outcomes import POLICY, STOPS_ASSESSMENT, AgentFailure, Failure, Outcome
 from services.contract.results import Attempt, Digests, ErrorInfo, Latency, SubScore, TaskResult
 from services.contract.secrets import redact
 from services.contract.seeds import generator
@@ -181,7 +181,8 @@ class Assessment:
             failure = await self._talk_once(trial)
             if failure is None:
                 return None
-            if wait_s is None or not POLICY[failure.outcome].retried:
+            hopeless = failure.kind in STOPS_ASSESSMENT or not POLICY[failure.outcome].retried
+            if wait_s is None or hopeless:
                 return failure
             await self._before_retry(trial, failure, wait_s, said=trial.transcript)
             trial.transcript = Transcript()

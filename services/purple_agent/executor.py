@@ -50,10 +50,7 @@ class Executor:
                 turn.state = responder
                 given = await responder.answer(incoming.text)
                 if isinstance(given, Answer):
-                    turn.said(
-                        len(given.text.encode("utf-8", "replace"))
-                        + sum(len(json.dumps(call)) for call in given.tool_calls)
-                    )
+                    turn.said(len(given.text.encode()) + sum(len(json.dumps(call)) for call in given.tool_calls))
                 return given
         except ContextRefused as refusal:
             busy = str(refusal) == "busy"
@@ -61,11 +58,10 @@ class Executor:
             return NoAnswer(outcome=outcome, kind=str(refusal).replace(" ", "_"), message=str(refusal))
 
     async def _send(self, answer: Answer, out: Emitter) -> None:
-        # JSON lets half of a surrogate pair through, which UTF-8 does not.
-        await out.artifact(ARTIFACT_REPLY, [answer.text.encode("utf-8", "replace").decode()])
+        await out.artifact(ARTIFACT_REPLY, [answer.text])
         if self._emit_tool_calls and answer.tool_calls:
             # Opt-in, because other evaluators join all artifacts into the answer.
-            await out.artifact(ARTIFACT_TOOL_CALLS, [json.dumps(answer.tool_calls)])
+            await out.artifact(ARTIFACT_TOOL_CALLS, [json.dumps(answer.tool_calls, ensure_ascii=False)])
         await out.completed(metadata=_facts(answer))
         log.info("message_answered", characters=len(answer.text), tool_calls=len(answer.tool_calls))
 

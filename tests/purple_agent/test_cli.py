@@ -85,7 +85,7 @@ def test_a_baseline_serves_answers_and_stops_on_sigterm() -> None:
 
 
 def test_the_card_is_up_though_the_model_is_not() -> None:
-    with service(["purple-agent", "serve"], env=MODEL) as purple:
+    with service(["purple-agent", "serve", "--reply-timeout", "0.2"], env=MODEL) as purple:
         card = httpx.get(f"{purple.url}.well-known/agent-card.json").json()
         task = send(purple.url, "What is 6 x 7?")
 

@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import pytest
-from starlette.responses import Response
 
 from services.contract.conversation import ModelFacts, Usage
 from services.contract.outcomes import AgentFailure, Outcome
@@ -75,18 +74,6 @@ async def test_reasoning_is_neither_sent_nor_remembered() -> None:
 
     assert first.text == "42"
     assert heard(model.asked[1])[1:] == [("user", "What is 6 x 7?"), ("assistant", "42"), ("user", "Sure?")]
-
-
-async def test_half_a_surrogate_pair_in_an_answer_is_replaced_and_does_not_cost_the_answer() -> None:
-    body = json.dumps(completion("\ud800 42"))
-
-    async with (
-        model_server(lambda _body, _number: Response(body, media_type="application/json")) as model,
-        on_model(model.url) as peer,
-    ):
-        reply = await peer.ask("What is 6 x 7?")
-
-    assert reply.text == "? 42"
 
 
 async def test_a_conversation_is_remembered_in_its_context_and_in_no_other() -> None:
@@ -250,7 +237,7 @@ async def test_a_model_that_nobody_serves_fails_the_message() -> None:
     async with model_server(say("42")) as model:
         gone = model.url
 
-    async with on_model(gone, Settings(reply_timeout_s=30)) as peer:
+    async with on_model(gone, Settings(reply_timeout_s=0.2)) as peer:
         end = await peer.outcome("What is 6 x 7?")
 
     assert (end.state, end.metadata["assay/outcome"], end.metadata["assay/fault"]) == (

@@ -126,6 +126,4 @@ def _faults(error: ValidationError) -> str:
 
 
 def _json(value: dict[str, JsonValue]) -> str:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    # A program may print half of a surrogate pair, which no request to the model could carry.
-    return text.encode("utf-8", "replace").decode()
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
