@@ -101,6 +101,7 @@ def test_a_whole_assessment_ends_complete_with_every_trial_accounted_for(stack: 
     assert len(result["results"]) == result["evaluation_metadata"]["num_tasks"] == 24
     assert outcomes == {("options", "scored"), ("humaneval", "scored")}
     assert result["overall_score"]["coverage"] == 1.0
+    assert result["evaluation_metadata"]["sandbox"]["isolated"] is True
 
 
 def test_results_belong_to_the_owner_of_the_folder(stack: Stack) -> None:
@@ -143,5 +144,7 @@ def test_another_agent_is_examined_by_naming_its_image(images: None, tmp_path: P
     finally:
         stack.compose("down", "--volumes", "--timeout", "2")
 
-    assert {row["answer"] for row in results(stack)["results"]} != set()
+    result = results(stack)
+    assert "constant" in result["evaluation_metadata"]["purple_agent"]["name"]
+    assert len(result["results"]) == 4
     assert run("docker", "image", "inspect", "--format", "{{.Id}}", "assay-swapped:test").stdout == before

@@ -68,7 +68,6 @@ class ScriptedPurple:
     cancelled: list[str] = field(default_factory=list)
     """Ids of tasks a peer cancelled."""
     in_flight: int = 0
-    most_in_flight: int = 0
     _seen: Counter[str] = field(default_factory=Counter)
 
     async def handle(self, incoming: Incoming, out: Emitter) -> None:
@@ -76,7 +75,6 @@ class ScriptedPurple:
         step = self.script(incoming, self._seen[incoming.text])
         self._seen[incoming.text] += 1
         self.in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             await asyncio.sleep(step.after_s)
         finally:

@@ -106,7 +106,7 @@ class Road:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise Unsent(str(error)) from error
         except aiohttp.ClientError as error:
-            raise Cut(f"{type(error).__name__}: {error}") from error
+            raise Cut(f"the connection broke ({type(error).__name__})") from error
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from services.contract.secrets import SECRET_NAME, register_secret
 from services.runner.environment import inherited, resolve
 from services.runner.failures import AgentStartError, ScenarioError
-from services.runner.participants.base import StartOptions
+from services.runner.participants.base import POLL_S, StartOptions
 from services.runner.participants.logs import AgentLog
 from services.runner.scenario import AgentSpec
 
@@ -24,6 +24,8 @@ _GUARD: Final = Path(__file__).with_name("guard.py")
 _STOP_S: Final = 10.0
 """The guard needs at most its own 5 s and a moment to reap."""
 _READY_POLL_S: Final = 0.05
+_PORT_WAIT_S: Final = 6.0
+"""A little more than the guard gives an agent to end."""
 
 
 class ProcessAgent:
@@ -131,14 +133,24 @@ async def _spawn(
 
 
 async def _refuse_stranger(role: str, endpoint: str) -> None:
+    """Raise AgentStartError when somebody keeps the agent's port. An agent of a runner that was just killed goes away."""
     parts = urlsplit(endpoint)
     port = parts.port or (443 if parts.scheme == "https" else 80)
+    clock = asyncio.get_running_loop()
+    give_up = clock.time() + _PORT_WAIT_S
+    while await _answers(str(parts.hostname), port):
+        if clock.time() > give_up:
+            raise AgentStartError(
+                f"agent {role}: port {port} of {parts.hostname} is in use by another process; stop it, choose another"
+                " port, or remove `cmd` to use what runs there"
+            )
+        await asyncio.sleep(POLL_S)
+
+
+async def _answers(host: str, port: int) -> bool:
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(parts.hostname, port), 2.0)
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 2.0)
     except (OSError, TimeoutError):
-        return
+        return False
     writer.close()
-    raise AgentStartError(
-        f"agent {role}: port {port} of {parts.hostname} is in use by another process; stop it, choose another port, or"
-        " remove `cmd` to use what runs there"
-    )
+    return True

@@ -182,7 +182,7 @@ def _incomplete(run: RunRecord, result: AssessmentResult) -> list[Banner]:
             level="warning",
             title=f"Incomplete: {planned - counted} of {planned} trials are not scored",
             text=f"With them the score could lie anywhere from {overall.lower:.1f} to {overall.upper:.1f}.{why}"
-            f" `assay resume {run.id}` runs only what is missing.",
+            f" To run only what is missing: assay resume {run.id}",
         )
     ]
 

@@ -63,8 +63,9 @@ def engine() -> Iterator[docker.DockerClient]:
             info.size = len(text.encode())
             archive.addfile(info, io.BytesIO(text.encode()))
     packed.seek(0)
-    client.images.build(fileobj=packed, custom_context=True, tag=IMAGE, network_mode="none")
+    client.images.build(fileobj=packed, custom_context=True, tag=IMAGE, network_mode="none", rm=True, forcerm=True)
     yield client
+    client.images.remove(IMAGE, force=True)
     client.close()
 
 
