@@ -95,7 +95,7 @@ def aggregate(plan: Plan, rows: Sequence[TaskResult], *, metadata: Mapping[str, 
     """
     by_key = _index(plan, rows)
     sections = [_section(plan, section, by_key) for section in _active_sections(plan)]
-    overall = _overall(plan, sections, by_key)
+    overall = _overall(sections)
     whole = tally(plan.trials, by_key)
     outcomes = Counter(str(row.outcome) for row in rows)
     outcomes["missing"] = whole.planned - len(rows)
@@ -196,31 +196,35 @@ def _sub_scores(names: Sequence[str], rows: Sequence[TaskResult]) -> dict[str, f
     return {name: 100 * earned[name] / possible[name] if possible.get(name) else None for name in names}
 
 
-def _overall(plan: Plan, sections: Sequence[SectionScore], by_key: Mapping[str, TaskResult]) -> OverallScore:
+def _overall(sections: Sequence[SectionScore]) -> OverallScore:
     """Sections without a score keep their weight in the bounds and leave the mean."""
     scored = [section for section in sections if section.score is not None]
     weight = sum(section.weight for section in scored)
     score = sum(s.weight * (s.score or 0.0) for s in scored) / weight if weight else None
     planned, counted = sum(s.planned for s in sections), sum(s.counted for s in sections)
-    interval = _overall_interval(plan, scored, by_key)
+    interval = _overall_interval(scored)
     return OverallScore(
         score=score,
         lower=sum(section.weight * section.lower for section in sections),
         upper=sum(section.weight * section.upper for section in sections) if sections else 100.0,
         coverage=counted / planned if planned else 1.0,
         grade=None if score is None else grade(score),
-        interval_low=None if interval is None else 100 * interval.low,
-        interval_high=None if interval is None else 100 * interval.high,
+        interval_low=None if interval is None else interval.low,
+        interval_high=None if interval is None else interval.high,
     )
 
 
-def _overall_interval(
-    plan: Plan, scored: Sequence[SectionScore], by_key: Mapping[str, TaskResult]
-) -> estimators.Interval | None:
-    groups = [(s.weight, tally(_trials_of(plan, s.section), by_key).task_scores) for s in scored if s.weight]
-    if all(len(set(values)) == 1 for _, values in groups):
-        return None
-    return estimators.bootstrap_weighted_mean(groups, seed=derive(plan.seed, "interval", "overall"))
+def _overall_interval(scored: Sequence[SectionScore]) -> estimators.Interval | None:
+    """None as long as the spread of any section that weighs is unknown."""
+    estimates = []
+    for section in scored:
+        if section.score is None or section.weight == 0:
+            continue
+        if section.interval_low is None or section.interval_high is None:
+            return None
+        interval = estimators.Interval(low=section.interval_low, high=section.interval_high)
+        estimates.append(estimators.Estimate(weight=section.weight, mean=section.score, interval=interval))
+    return estimators.weighted_interval(estimates) if estimates else None
 
 
 def _trials_of(plan: Plan, section: Section) -> list[PlannedTrial]:

@@ -70,31 +70,45 @@ def bootstrap_mean(values: Sequence[float], *, seed: int) -> Interval:
     Raises ValueError for no values. One value, or equal ones, give an interval of width zero: the bootstrap cannot see
     beyond its sample, so callers prefer `score_interval`.
     """
-    return bootstrap_weighted_mean([(1.0, values)], seed=seed)
-
-
-def bootstrap_weighted_mean(groups: Sequence[tuple[float, Sequence[float]]], *, seed: int) -> Interval:
-    """95 % interval of a weighted mean of group means; each group, a pair of weight and values, is resampled by itself.
-
-    Raises ValueError when a group has no values or the weights do not add up to something positive.
-    """
-    total = sum(weight for weight, _ in groups)
-    if total <= 0 or not all(values for _, values in groups):
-        raise ValueError("bootstrap needs positive weights and at least one value in each group")
+    if not values:
+        raise ValueError("bootstrap needs at least one value")
     import numpy as np  # noqa: PLC0415 - keeps --help quick
 
     draws = np.random.default_rng(seed)
-    means = np.zeros(RESAMPLES)
-    for weight, values in groups:
-        sample, n = np.asarray(values, dtype=float), len(values)
-        rows = max(1, _CHUNK_CELLS // n)
-        resampled = [
+    sample, n = np.asarray(values, dtype=float), len(values)
+    rows = max(1, _CHUNK_CELLS // n)
+    means = np.concatenate(
+        [
             sample[draws.integers(0, n, size=(min(rows, RESAMPLES - start), n))].mean(axis=1)
             for start in range(0, RESAMPLES, rows)
         ]
-        means += weight / total * np.concatenate(resampled)
+    )
     low, high = np.percentile(means, [2.5, 97.5])
     return Interval(low=float(low), high=float(high))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """A mean with its interval and its weight in a weighted mean."""
+
+    weight: float
+    mean: float
+    interval: Interval
+
+
+def weighted_interval(estimates: Sequence[Estimate]) -> Interval:
+    """95 % interval of the weighted mean of independent estimates, from their own intervals (MOVER).
+
+    Unlike resampling it keeps the uncertainty of a part whose scores are all equal. Raises ValueError when the weights do
+    not add up to something positive. Source: Zou and Donner, Statistics in Medicine 27 (2008), 1693-1702.
+    """
+    total = sum(part.weight for part in estimates)
+    if total <= 0:
+        raise ValueError("a weighted mean needs a positive weight")
+    mean = sum(part.weight * part.mean for part in estimates) / total
+    below = sqrt(sum((part.weight / total * (part.mean - part.interval.low)) ** 2 for part in estimates))
+    above = sqrt(sum((part.weight / total * (part.interval.high - part.mean)) ** 2 for part in estimates))
+    return Interval(low=mean - below, high=mean + above)
 
 
 def score_interval(task_scores: Sequence[float], *, one_trial_each: bool, seed: int) -> Interval | None:

@@ -150,7 +150,7 @@ class OverallScore(_Row):
     grade: str | None
     interval_low: float | None = None
     interval_high: float | None = None
-    """95 % interval over tasks, resampled section by section; None when the spread is unknown."""
+    """95 % interval, combined from the sections' intervals; None while the spread of one of them is unknown."""
 
 
 class SectionScore(_Row):

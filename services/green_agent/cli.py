@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from services.contract.a2a.options import server_options
 from services.contract.a2a.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from services.contract.a2a.urls import UrlPolicy
 
 GREEN_PORT = 9009
 
@@ -24,6 +28,11 @@ def main() -> None:
 @click.option("--max-concurrency", type=click.IntRange(1, 1000), default=16, help="Trials in flight per assessment.")
 @click.option("--max-assessments", type=click.IntRange(1), default=4, help="Assessments at once.")
 @click.option("--max-scoring", type=click.IntRange(1), default=8, help="Scorers in flight per assessment.")
+@click.option(
+    "--participant-urls",
+    default="any",
+    help="Addresses that requests may name: any, public, or host[:port],... with * for anything.",
+)
 @click.option(
     "--sandbox",
     "backend",
@@ -45,6 +54,7 @@ def serve(
     max_concurrency: int,
     max_assessments: int,
     max_scoring: int,
+    participant_urls: str,
     backend: str,
     sandbox_url: str | None,
     sandbox_workers: int,
@@ -67,6 +77,7 @@ def serve(
         suite_path=_checked_suite(eval_config),
         limits=Limits(max_concurrency=max_concurrency, max_scoring=max_scoring),
         max_assessments=max_assessments,
+        participant_urls=_url_policy(participant_urls),
         printed=Printed(answers=store_predicted, truncate=truncate_predicted, max_chars=predicted_max_chars),
     )
     sandbox = SandboxSettings(
@@ -99,6 +110,15 @@ def tasks(eval_config: str, *, as_json: bool) -> None:
     for name, count in sorted(counts.items()):
         click.echo(f"{count:5d}  {name}")
     click.echo(f"{len(plan.trials):5d}  trials of {plan.num_tasks} tasks, suite {plan.suite}, plan {plan.digest}")
+
+
+def _url_policy(text: str) -> UrlPolicy:
+    from services.contract.a2a.urls import UrlPolicy  # noqa: PLC0415
+
+    try:
+        return UrlPolicy.parse(text)
+    except ValueError as error:
+        raise click.UsageError(f"--participant-urls: {error}") from None
 
 
 def _checked_suite(name: str) -> Path:

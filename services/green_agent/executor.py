@@ -17,6 +17,7 @@ from pydantic import JsonValue
 
 from services.contract.a2a.client import AgentClient
 from services.contract.a2a.server import Emitter, Incoming
+from services.contract.a2a.urls import UrlPolicy, refusal
 from services.contract.aggregation import aggregate
 from services.contract.assessment import (
     ARTIFACT_PLAN,
@@ -51,6 +52,8 @@ class GreenSettings:
     max_assessments: int = 4
     """Assessments at once; one more is rejected as busy."""
     progress_every_s: float = 30.0
+    participant_urls: UrlPolicy = field(default_factory=UrlPolicy)
+    """Which addresses a request may name; those of cloud metadata never."""
     printed: reporting.Printed = field(default_factory=reporting.Printed)
 
 
@@ -87,6 +90,8 @@ class GreenExecutor:
         await self._toolbox.aclose()
 
     async def _answer(self, request: AssessmentRequest, out: Emitter, run: _Run) -> None:
+        if (fault := await refusal(request.purple_url, self._settings.participant_urls)) is not None:
+            raise RequestError([f"participants.{request.purple_role}: {fault}"])
         prepared, tools = await self._prepare(request)
         if request.config.plan_only:
             await out.artifact(ARTIFACT_PLAN, [prepared.plan.model_dump_json()])
@@ -163,7 +168,8 @@ class _Examination:
         await self._out.working(text, {META_KIND: KIND_ACCEPTED})
         started = time.time()
         concurrency = config.max_concurrency or limits.max_concurrency
-        async with aclosing(AgentClient(self._request.purple_url, concurrency=concurrency)) as agent:
+        policy = self._settings.participant_urls
+        async with aclosing(AgentClient(self._request.purple_url, concurrency=concurrency, policy=policy)) as agent:
             assessment = Assessment(
                 self._prepared,
                 agent,

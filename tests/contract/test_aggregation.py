@@ -33,7 +33,7 @@ def test_infrastructure_faults_leave_the_bounds_open_instead_of_vanishing() -> N
     overall = result.overall_score
     assert overall.score == pytest.approx(100.0)
     assert overall.coverage == pytest.approx(1 / 34)
-    assert (overall.lower, overall.upper) == (pytest.approx(3.571429, rel=1e-6), 100.0)
+    assert (overall.lower, overall.upper) == pytest.approx((3.571429, 100.0), rel=1e-6)
     assert result.evaluation_metadata["complete"] is False
     reasoning = result.section_scores["analytical_reasoning"]
     assert reasoning is not None

@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contract.estimators import bootstrap_mean, pass_at_k, pass_hat_k, score_interval, wilson
+from services.contract.estimators import (
+    Estimate,
+    Interval,
+    bootstrap_mean,
+    pass_at_k,
+    pass_hat_k,
+    score_interval,
+    weighted_interval,
+    wilson,
+)
 
 PASS_AT_K = [
     (5, 2, 1, 0.4),
@@ -44,7 +53,7 @@ def test_pass_hat_k_gives_the_published_values(trials: int, successes: int, k: i
 def test_the_wilson_interval_gives_the_published_values(successes: int, trials: int, low: float, high: float) -> None:
     interval = wilson(successes=successes, trials=trials)
 
-    assert (interval.low, interval.high) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=1e-6)
 
 
 @given(trials=st.integers(1, 8), data=st.data())
@@ -97,3 +106,18 @@ def test_the_bootstrap_repeats_itself_with_the_same_seed() -> None:
 
     assert bootstrap_mean(values, seed=3) == bootstrap_mean(values, seed=3)
     assert bootstrap_mean(values, seed=3) != bootstrap_mean(values, seed=4)
+
+
+def test_one_part_alone_keeps_its_interval_and_two_equal_ones_narrow_it() -> None:
+    part = Estimate(weight=0.2, mean=50.0, interval=Interval(low=30.0, high=60.0))
+
+    alone, both = weighted_interval([part]), weighted_interval([part, part])
+
+    assert (alone.low, alone.high) == pytest.approx((30.0, 60.0))
+    assert (both.low, both.high) == pytest.approx((50 - 20 / 2**0.5, 50 + 10 / 2**0.5))
+
+
+def test_a_part_whose_scores_are_all_zero_still_leaves_the_whole_uncertain() -> None:
+    zeros = Estimate(weight=1.0, mean=0.0, interval=wilson(successes=0, trials=10))
+
+    assert weighted_interval([zeros, zeros]).high > 0.15

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from services.runner.scenario import read_scenario
 from tests.house.documents import (
     ROOT,
     Block,
@@ -47,6 +48,14 @@ def test_a_documented_program_runs(block: Block) -> None:
     ran = run(sys.executable, "-W", "error", "-c", block.body)
 
     assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("block", blocks("toml scenario"), ids=lambda block: block.where)
+def test_a_documented_scenario_is_accepted(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "scenario.toml"
+    file.write_text(block.body)
+
+    assert read_scenario(file).participants
 
 
 @pytest.mark.parametrize("block", blocks("layout"), ids=lambda block: block.where)

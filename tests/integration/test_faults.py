@@ -161,6 +161,7 @@ async def test_failing_33_of_34_tasks_scores_at_most_three_with_full_coverage(gr
 
     assert Counter(row.outcome for row in seen.rows) == {Outcome.SCORED: 1, Outcome.AGENT_ERROR: 33}
     overall = seen.result.overall_score
+    assert overall.score is not None
     assert overall.score == pytest.approx(100 / 34)
     assert overall.score <= 3.0
     assert overall.coverage == 1.0
@@ -207,6 +208,7 @@ async def test_a_request_that_cannot_be_run_is_rejected_with_every_reason(green_
         '{"participants": {"a": "http://h:1"}, "config": {"options_limit": 0, "humaneval_limit": 0}}': "empty",
         '{"participants": {"a": "http://h:1"}, "config": {"eval_config": "../../etc/passwd"}}': "no suite",
         '{"participants": {"a": "http://h:1"}, "config": {"task_ids": ["nope"]}}': "'nope'",
+        '{"participants": {"a": "http://169.254.169.254/latest"}}': "participants.a",
     }
 
     for text, reason in cases.items():

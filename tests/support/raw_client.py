@@ -13,7 +13,7 @@ def send(url: str, text: str, *, dialect: str = "1.0", timeout_s: float = 300.0)
     request, headers = _request("message/send" if dialect == "0.3" else "SendMessage", text, dialect)
     answer = httpx.post(url, json=request, headers=headers, timeout=timeout_s).json()
     result: dict[str, Any] = answer["result"]
-    return result if dialect == "0.3" else result["task"]  # type: ignore[no-any-return]  # JSON
+    return result if dialect == "0.3" else result["task"]
 
 
 def stream(url: str, text: str, *, dialect: str = "1.0", timeout_s: float = 300.0) -> Iterator[dict[str, Any]]:
