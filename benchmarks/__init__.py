@@ -1,0 +1,1 @@
+"""Speed benchmarks of Assay itself. Figures: docs/performance.md."""

@@ -58,7 +58,7 @@ async def serve(latency_s: float, port: int, ready: Path) -> None:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
-    ready.write_text(f"http://127.0.0.1:{runner.addresses[0][1]}/")
+    await asyncio.to_thread(ready.write_text, f"http://127.0.0.1:{runner.addresses[0][1]}/")
     await asyncio.Event().wait()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypedDict
 
 from pydantic import JsonValue
@@ -32,6 +33,7 @@ from services.green_agent.suite import Suite
 
 MAX_TASKS: Final = 1_000_000
 """Asked counts above this are read as `all`."""
+KEPT_DATASETS: Final = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,9 +181,7 @@ def _load(entries: Sequence[DatasetConfig], *, seed: int, sandbox_fault: str | N
                 Shortfall(stratum=entry.type, requested=entry.limit or 0, available=0, reason=reason)
             )
             continue
-        benchmark = kind(entry, seed=seed)
-        tasks = tuple(benchmark.tasks())
-        _check_tasks(entry.name, tasks)
+        benchmark, tasks = _made(entry.type, entry.model_dump_json(), seed)
         loaded.benchmarks.setdefault(entry.type, benchmark)
         earlier = loaded.digests.get(entry.type, "")
         loaded.digests[entry.type] = digest(earlier, sorted([task.id, task.digest] for task in tasks))
@@ -196,6 +196,17 @@ def _load(entries: Sequence[DatasetConfig], *, seed: int, sandbox_fault: str | N
             )
         )
     return loaded
+
+
+@lru_cache(maxsize=KEPT_DATASETS)
+def _made(kind: str, config: str, seed: int) -> tuple[AnyBenchmark, tuple[Task, ...]]:
+    """A benchmark and its tasks. Kept, since every run asks for its plan before it asks for its execution."""
+    found = benchmark_class(kind)
+    entry = found.config_model.model_validate_json(config)
+    benchmark = found(entry, seed=seed)
+    tasks = tuple(benchmark.tasks())
+    _check_tasks(entry.name, tasks)
+    return benchmark, tasks
 
 
 def _check_tasks(entry: str, tasks: Sequence[Task]) -> None:

@@ -344,6 +344,9 @@ def _finish(outcome: RunOutcome, *, as_json: bool) -> NoReturn:
         click.echo(f"results {outcome.report.results_json}\nreport  {outcome.report.html}")
     if outcome.error is not None:
         click.echo(f"assay: {redact(str(outcome.error))}", err=True)
+    if outcome.exit_code != 0:
+        kept = f"what finished is kept; `assay resume {outcome.run_id}` runs what is missing"
+        click.echo(f"assay: the run is not complete: {kept}", err=True)
     sys.exit(outcome.exit_code)
 
 

@@ -1,7 +1,7 @@
 """The journal: every run and every finished trial, on disk before anybody is told. SQLite.
 
-WAL with `synchronous=FULL`: a commit survives the death of the process and of the machine; one fsync a trial costs
-milliseconds, a trial costs seconds. Everything passes `secrets.redact` at this gate. Reports only read.
+WAL with `synchronous=FULL`: a commit survives the death of the process and of the machine; trials that finish while one is
+synced share the next commit. Everything passes `secrets.redact` at this gate. Reports only read.
 """
 
 from __future__ import annotations
@@ -215,29 +215,33 @@ class Journal:
 
     def record(self, run_id: str, row: TaskResult) -> Recorded:
         """Commit one finished trial. A final row is never overwritten; any other goes to the history."""
-        text, body = _split(row)
-        final = POLICY[row.outcome].final
+        return self.record_all(run_id, [row])[0]
+
+    def record_all(self, run_id: str, rows: Sequence[TaskResult]) -> list[Recorded]:
+        """Commit finished trials at once, all or none; says of each what became of it."""
         with self._transaction() as db:
-            stored = db.execute(
-                "SELECT seq, row, final FROM trials WHERE run = ? AND key = ?", (run_id, row.key)
-            ).fetchone()
-            if stored is not None and stored[1] == text:
-                return Recorded.REPEATED
-            if stored is not None and stored[2]:
-                return Recorded.REFUSED
-            if stored is not None:
-                db.execute(
-                    "INSERT INTO trial_history SELECT run, key, seq, row, finished_at, ? FROM trials"
-                    " WHERE run = ? AND key = ?",
-                    (self._now(), run_id, row.key),
-                )
-            seq = _next_seq(db, run_id)
+            return [self._record(db, run_id, row) for row in rows]
+
+    def _record(self, db: sqlite3.Connection, run_id: str, row: TaskResult) -> Recorded:
+        text, body = _split(row)
+        stored = db.execute("SELECT row, final FROM trials WHERE run = ? AND key = ?", (run_id, row.key)).fetchone()
+        if stored is not None and stored[0] == text:
+            return Recorded.REPEATED
+        if stored is not None and stored[1]:
+            return Recorded.REFUSED
+        if stored is not None:
             db.execute(
-                "INSERT OR REPLACE INTO trials (run, key, seq, final, row, finished_at) VALUES (?, ?, ?, ?, ?, ?)",
-                (run_id, row.key, seq, int(final), text, self._now()),
+                "INSERT INTO trial_history SELECT run, key, seq, row, finished_at, ? FROM trials"
+                " WHERE run = ? AND key = ?",
+                (self._now(), run_id, row.key),
             )
-            if body is not None:
-                db.execute("INSERT INTO transcripts VALUES (?, ?, ?, ?)", (run_id, row.key, seq, body))
+        seq, final = _next_seq(db, run_id), int(POLICY[row.outcome].final)
+        db.execute(
+            "INSERT OR REPLACE INTO trials (run, key, seq, final, row, finished_at) VALUES (?, ?, ?, ?, ?, ?)",
+            (run_id, row.key, seq, final, text, self._now()),
+        )
+        if body is not None:
+            db.execute("INSERT INTO transcripts VALUES (?, ?, ?, ?)", (run_id, row.key, seq, body))
         return Recorded.ADDED if stored is None else Recorded.REPLACED
 
     def note(self, run_id: str, name: str, **fields: JsonValue) -> None:

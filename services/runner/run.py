@@ -304,6 +304,8 @@ class _Execution:
         self._task_id = ""
         self._told: set[str] = set()
         """Keys of the trials whose row came as an update."""
+        self._waiting: asyncio.Queue[TaskResult | None] = asyncio.Queue()
+        """Rows that are not on disk yet; None ends them."""
 
     async def hold(self, agents: Agents, asked: asyncio.Event) -> None:
         """Returns when green has ended. Raises RunnerError: interrupted, an agent lost, the journal not writable."""
@@ -320,7 +322,7 @@ class _Execution:
                 raise error
             if lost.done():
                 raise lost.result()
-            raise InterruptedRunError(f"interrupted; `assay resume {self._run.id}` continues")
+            raise InterruptedRunError("interrupted")
         finally:
             for task in (watching, lost, interrupted):
                 task.cancel()
@@ -330,22 +332,46 @@ class _Execution:
         completed: list[JsonValue] = [*await asyncio.to_thread(self._journal.final_keys, self._run.id)]
         values: Json = {"plan_digest": self._run.plan.digest, "stream_transcripts": True}
         text = _with_config(self._run.request, **values, **({"completed": completed} if completed else {}))
+        committing = asyncio.create_task(self._commit_waiting())
         try:
             async with aclosing(self._client.watch(text, deadline=None)) as news:
                 async for item in news:
                     await self._take(item)
+                    if committing.done():
+                        break
         except AgentFailure as failure:
             raise AgentLostError(f"green was lost: {failure.message} ({failure.kind})") from None
         except RunnerError:
             await self._client.cancel(self._task_id)
             raise
+        finally:
+            self._waiting.put_nowait(None)
+            await self._committed(committing)
+
+    async def _committed(self, committing: asyncio.Task[None]) -> None:
+        """What came is on disk, however the watch ended."""
+        try:
+            await committing
+        except RunnerError:
+            await self._client.cancel(self._task_id)
+            raise
+
+    async def _commit_waiting(self) -> None:
+        """Commit rows in the order they came; those that come while a commit runs share the next one."""
+        more = True
+        while more:
+            rows = [await self._waiting.get()]
+            while not self._waiting.empty():
+                rows.append(self._waiting.get_nowait())
+            more = None not in rows
+            await self._commit([row for row in rows if row is not None])
 
     async def _take(self, item: Progress | ArtifactReceived | Ended) -> None:
         if isinstance(item, Progress):
             self._task_id = item.task_id or self._task_id
             if item.metadata.get(META_KIND) == KIND_TASK_RESULT:
                 row = _row(item.text)
-                await self._commit(row)
+                self._keep(row)
                 self._told.add(row.key)
         elif isinstance(item, ArtifactReceived):
             if item.name == ARTIFACT_RESULT:
@@ -355,19 +381,23 @@ class _Execution:
         elif item.state not in {"completed", "failed"}:
             raise AgentLostError(f"green ended the assessment as {item.state}: {item.text or 'no reason given'}")
 
-    async def _commit(self, row: TaskResult) -> None:
+    def _keep(self, row: TaskResult) -> None:
         if row.key not in self._planned:
             raise AgentLostError(
                 f"green sent a row for {row.key!r}, which is not in its plan; nothing after it was taken"
             )
-        recorded = await asyncio.to_thread(self._journal.record, self._run.id, row)
-        log.debug("trial_recorded", trial=row.key, outcome=row.outcome, recorded=recorded)
-        if recorded in {Recorded.ADDED, Recorded.REPLACED}:
-            self._listener.finished(row)
-        elif recorded is Recorded.REFUSED:
-            await asyncio.to_thread(
-                self._journal.note, self._run.id, "row_refused", key=row.key, outcome=str(row.outcome)
-            )
+        self._waiting.put_nowait(row)
+
+    async def _commit(self, rows: Sequence[TaskResult]) -> None:
+        recorded = await asyncio.to_thread(self._journal.record_all, self._run.id, rows)
+        for row, became in zip(rows, recorded, strict=True):
+            log.debug("trial_recorded", trial=row.key, outcome=row.outcome, recorded=became)
+            if became in {Recorded.ADDED, Recorded.REPLACED}:
+                self._listener.finished(row)
+            elif became is Recorded.REFUSED:
+                await asyncio.to_thread(
+                    self._journal.note, self._run.id, "row_refused", key=row.key, outcome=str(row.outcome)
+                )
 
     async def _take_result(self, texts: Sequence[str]) -> None:
         """Keep what green says of itself, and rows whose update was missed; their answers may be shortened."""
@@ -379,7 +409,7 @@ class _Execution:
         await asyncio.to_thread(self._journal.store_reported, self._run.id, result.evaluation_metadata)
         for row in result.results:
             if row.key not in self._told:
-                await self._commit(row)
+                self._keep(row)
 
 
 def _row(text: str) -> TaskResult:

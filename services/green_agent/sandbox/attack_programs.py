@@ -313,10 +313,15 @@ BREAK_OUT: Final = """
 BYSTANDER: Final = "def f():\n    return []\n"
 
 WHO_AM_I: Final = """
-    import os, random, sys, time
+    import os, random
     def f():
-        seen = [os.getpid(), os.getppid(), sorted(os.listdir(".")), random.random(), hash("seed"), sorted(os.environ.items()),
-                sorted(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else None]
+        state = [sorted(os.listdir(".")), random.random(), hash("seed"), sorted(os.environ.items())]
+        for folder in ("/dev/shm", "/tmp", "/var/tmp"):
+            try:
+                state.append(os.listdir(folder))
+                open(os.path.join(folder, "state"), "w").write("second run")
+            except OSError as error:
+                state.append(error.errno)
         open("state", "w").write("second run")
-        return seen
+        return [os.getpid(), os.getppid()], state
 """

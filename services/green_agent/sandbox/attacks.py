@@ -116,7 +116,12 @@ def _contained(results: Sequence[JobResult]) -> bool:
 
 
 def _same_sight(results: Sequence[JobResult]) -> bool:
-    return _returned(results[0]) == _returned(results[1])
+    first, second = (_returned(result) for result in results)
+    if not isinstance(first, tuple) or not isinstance(second, tuple):
+        return False
+    # A container that may not make namespaces numbers its processes in one row; there the numbers tell, nothing else.
+    numbered_alike = first[0] == second[0] or results[0].backend == "container"
+    return numbered_alike and bool(first[1] == second[1])
 
 
 def attacks(*, port: int) -> tuple[Attack, ...]:

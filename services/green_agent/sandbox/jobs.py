@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, assert_never
 
 from pydantic import JsonValue, ValidationError
@@ -24,6 +26,8 @@ from services.contract.values import MalformedValue, decode
 from services.green_agent.sandbox.supervision import Ending
 
 TEXT_LENGTH: Final = 2000
+SPARE_FRAMES: Final = 16
+"""Frames a cell may send beside one per call."""
 TIME_LIMITS: Final = frozenset({LimitHit.CPU, LimitHit.WALL})
 UNREADABLE: Final[JsonValue] = ["unencodable", "malformed value"]
 
@@ -56,7 +60,8 @@ def _cell(role: str, stdin: str = "", **payload: Any) -> CellPlan:
 
 def result(job: Job, cells: list[CellPlan], endings: list[Ending], *, backend: str) -> JobResult:
     """The result of a job whose `cells` ended as `endings` say."""
-    frames = [list(_frames(ending.result, cell.payload["nonce"])) for cell, ending in zip(cells, endings, strict=True)]
+    most = SPARE_FRAMES + (len(job.calls) if isinstance(job, Calls) else 0)
+    frames = [_frames(ending.result, cell.payload["nonce"], most) for cell, ending in zip(cells, endings, strict=True)]
     common = _common(endings, frames) | {"backend": backend}
     match job:
         case Calls():
@@ -88,16 +93,19 @@ def _common(endings: list[Ending], frames: list[list[dict[str, Any]]]) -> dict[s
     }
 
 
-def _frames(data: bytes, nonce: str) -> Iterator[dict[str, Any]]:
-    prefix = nonce.encode() + b" "
-    for line in data.split(b"\n"):
-        if line.startswith(prefix):
-            try:
-                frame = json.loads(line.removeprefix(prefix))
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(frame, dict):
-                yield frame
+def _frames(data: bytes, nonce: str, most: int) -> list[dict[str, Any]]:
+    """The first `most` frames; more than a job has use for are none of the harness's."""
+    return list(islice(_parsed(data, nonce), most))
+
+
+def _parsed(data: bytes, nonce: str) -> Iterator[dict[str, Any]]:
+    for line in re.finditer(rb"^%b (.*)$" % nonce.encode(), data, re.MULTILINE):
+        try:
+            frame = json.loads(line[1])
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(frame, dict):
+            yield frame
 
 
 def _call_results(count: int, frames: list[dict[str, Any]], ending: Ending) -> list[CallResult]:

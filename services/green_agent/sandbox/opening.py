@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from typing import Protocol
 
 from services.contract.execution import Job, JobResult, SandboxError, SandboxInfo
@@ -55,23 +56,10 @@ class RemoteSandbox:
         await self._client.aclose()
 
 
-async def open_sandbox(
-    *, backend: str = AUTO, workers: int = 2, allow_unsafe: bool = False, url: str | None = None
-) -> Sandbox:
-    """A sandbox whose self-test has passed.
-
-    `backend`: "auto", "bwrap-warm", "bwrap-cold", "container" (a service at `url`) or "unsafe-subprocess". `workers`:
-    programs at a time. `url`: "http://host:port" or "unix:///path"; a service given this way is used, never a backend of
-    this machine. Raises SandboxError, whose text names the remedy, when nothing isolates and `allow_unsafe` is False.
-    """
-    if url is not None or backend == CONTAINER:
-        return await _open_service(url, allow_unsafe=allow_unsafe)
-    candidates = LOCAL if backend == AUTO else _named(backend)
-    return await open_local(candidates, workers=workers, allow_unsafe=allow_unsafe)
-
-
 async def open_local(candidates: tuple[Backend, ...], *, workers: int, allow_unsafe: bool) -> LocalSandbox:
     """The first of `candidates` that works on this machine. Raises SandboxError with the reason of each."""
+    if platform.system() != "Linux":
+        raise SandboxError(f"programs are isolated by Linux, and this is {platform.system()}. To mend it, {REMEDY}")
     reasons: dict[str, str] = {}
     for backend in candidates:
         if not backend.isolated and not allow_unsafe:
@@ -110,7 +98,8 @@ async def _prove(sandbox: LocalSandbox, reasons: dict[str, str]) -> str | None:
     return None
 
 
-async def _open_service(url: str | None, *, allow_unsafe: bool) -> RemoteSandbox:
+async def open_service(url: str | None, *, allow_unsafe: bool) -> RemoteSandbox:
+    """The service at `url`. Raises SandboxError when it is not there, or isolates nothing and that is not allowed."""
     if url is None:
         raise SandboxError("the container backend needs the URL of a sandbox service (`assay sandbox serve`)")
     client = SandboxClient(url)
@@ -124,7 +113,8 @@ async def _open_service(url: str | None, *, allow_unsafe: bool) -> RemoteSandbox
     return RemoteSandbox(client, info)
 
 
-def _named(name: str) -> tuple[Backend, ...]:
+def named(name: str) -> tuple[Backend, ...]:
+    """The backend of that name alone. Raises SandboxError for a name that does not exist."""
     known = {backend.name: backend for backend in LOCAL}
     if name not in known:
         raise SandboxError(f"no sandbox backend {name!r}; there are {', '.join([AUTO, *known, CONTAINER])}")

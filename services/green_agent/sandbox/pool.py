@@ -11,7 +11,7 @@ from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from services.contract.execution import Job, JobResult, LimitHit, Limits, SandboxInfo
+from services.contract.execution import Job, JobResult, LimitHit, Limits, SandboxError, SandboxInfo
 from services.green_agent.sandbox.backends import Backend
 from services.green_agent.sandbox.cell.bounds import Bounds
 from services.green_agent.sandbox.jobs import TIME_LIMITS, plan, result
@@ -35,6 +35,11 @@ class Slot:
     workers: dict[int, Worker] = field(default_factory=dict)
     """Kept workers by cell: the two cells of a split test never share one."""
 
+    def close(self) -> None:
+        """End the workers."""
+        while self.workers:
+            self.workers.popitem()[1].close()
+
 
 class LocalSandbox:
     """Runs jobs on this machine. Use it from one event loop; `aclose` when done."""
@@ -46,6 +51,7 @@ class LocalSandbox:
         self._free: asyncio.Queue[Slot] = asyncio.Queue()
         self._slots = [Slot(number=number) for number in range(workers)]
         self._gathering = asyncio.Lock()
+        self._closed = False
         for slot in self._slots:
             self._free.put_nowait(slot)
 
@@ -64,19 +70,20 @@ class LocalSandbox:
             return await self._attempt(job, slot)
 
     async def aclose(self) -> None:
-        """End the workers; nothing is left running."""
-        async with self._gathering:
-            for _ in self._slots:
-                await self._free.get()
-        await asyncio.gather(
-            *(self._in_thread(worker.close) for slot in self._slots for worker in slot.workers.values())
-        )
+        """Wait for running jobs, then end the workers; nothing is left running. Later jobs are refused."""
+        if self._closed:
+            return
+        async with self._alone():
+            self._closed = True
+            await asyncio.gather(*(self._in_thread(slot.close) for slot in self._slots))
         self._threads.shutdown()
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[Slot]:
         slot = await self._free.get()
         try:
+            if self._closed:
+                raise SandboxError("the sandbox has been closed")
             yield slot
         finally:
             self._free.put_nowait(slot)

@@ -1,6 +1,7 @@
 """What is on this machine: processes by the name they gave themselves, open descriptors, children."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,15 +32,26 @@ def descendants(pid: int | None = None) -> set[int]:
     return family - {pid or os.getpid()}
 
 
+def children() -> set[int]:
+    """Ids of the living processes this process started itself."""
+    below = descendants()
+    return {pid for pid in below if _text(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()[1] == str(os.getpid())}
+
+
 def descriptors() -> set[str]:
     """Open descriptors of this process and what they are."""
     folder = Path("/proc/self/fd")
     return {f"{entry.name} {_link(entry)}" for entry in folder.iterdir() if _link(entry)}
 
 
-def eventually(condition: Callable[[], bool], *, tries: int = 200_000) -> bool:
-    """True as soon as `condition` holds; False when it still does not after many looks."""
-    return any(condition() for _ in range(tries))
+def eventually(condition: Callable[[], bool], *, within_s: float = 60.0) -> bool:
+    """True as soon as `condition` holds; False when it still does not after a long time. Where nothing tells when."""
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.005)
+    return False
 
 
 def _text(path: Path) -> str:

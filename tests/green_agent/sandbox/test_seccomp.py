@@ -3,6 +3,7 @@
 import errno
 import platform
 import struct
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def f(number, flags):
 """
 
 
-async def errors(sandbox: LocalSandbox, source: str, *args: object) -> object:
+async def errors(sandbox: LocalSandbox, source: str, *args: object) -> Any:
     job = Calls(source=source, entry_point="f", calls=[CallArguments(args=[encode(value) for value in args])])
     return decode((await sandbox.run(job)).calls[0].value)
 
@@ -43,7 +44,7 @@ async def test_every_denied_call_is_refused(warm: LocalSandbox) -> None:
 
     told = await errors(warm, ERRORS, list(numbers.values()))
 
-    assert dict(zip(numbers, told, strict=True)) == dict.fromkeys(numbers, errno.EPERM)  # type: ignore[arg-type]
+    assert dict(zip(numbers, told, strict=True)) == dict.fromkeys(numbers, errno.EPERM)
 
 
 async def test_calls_of_another_convention_and_clone3_do_not_exist(warm: LocalSandbox) -> None:

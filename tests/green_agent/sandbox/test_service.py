@@ -115,7 +115,7 @@ async def test_green_reaches_it_as_the_container_backend(url: str) -> None:
 async def test_a_service_that_is_not_there_is_a_sandbox_error_with_the_remedy(gone: str) -> None:
     client = SandboxClient(gone)
     try:
-        with pytest.raises(SandboxError, match="cannot be reached .* start it with `assay sandbox serve`"):
+        with pytest.raises(SandboxError, match=r"cannot be reached .* start it with `assay sandbox serve`"):
             await client.run(Calls(source="", entry_point="f", calls=[]))
     finally:
         await client.aclose()
