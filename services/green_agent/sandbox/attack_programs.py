@@ -167,7 +167,7 @@ READ_SECRETS: Final = """
     OWN = set(sys.base_prefix.split("/"))  # the interpreter's place is known anyway
     def f():
         found = []
-        for path in ("/etc/passwd", "/etc/shadow", "/etc/hostname", "/root", "/home", "/work", "/var/log", "/run/secrets"):
+        for path in ("/etc/passwd", "/etc/shadow", "/etc/hostname", "/root", "/home", "/app", "/srv", "/var/log", "/run/secrets"):
             try:
                 found.append(sorted(set(os.listdir(path)) - OWN) if os.path.isdir(path) else open(path).read(20))
             except OSError:
