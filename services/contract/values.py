@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 MAX_DEPTH: Final = 100
+MAX_FRACTION_DIGITS: Final = 5_000
+"""Hexadecimal digits of numerator and denominator together."""
 """Containers a value may have inside of each other; deeper ones arrive as unencodable."""
 MAX_FRAME_BYTES: Final = 16 << 20
 """Bytes of JSON a value may take; larger values arrive as unencodable."""
@@ -278,6 +280,13 @@ def _whole(text: str) -> int:
     return int(text, 16)
 
 
+def _decode_fraction(text: str) -> Fraction | Unencodable:
+    """Reducing a fraction takes time that grows with the square of its digits, and the program chose them."""
+    if len(text) > MAX_FRACTION_DIGITS:
+        return Unencodable("fraction of very large numbers")
+    return Fraction(*map(_whole, text.split(" ")))
+
+
 def _decode_zone(offset: list[int]) -> dt.timezone | None:
     return dt.timezone(dt.timedelta(microseconds=offset[0])) if offset else None
 
@@ -300,7 +309,7 @@ _DECODERS: Final[dict[str, Callable[..., Any]]] = {
     "bytes": bytes.fromhex,
     "range": lambda text: range(*map(_whole, text.split(" "))),
     "decimal": Decimal,
-    "fraction": lambda text: Fraction(*map(_whole, text.split(" "))),
+    "fraction": _decode_fraction,
     "date": dt.date,
     "time": _decode_time,
     "datetime": _decode_datetime,

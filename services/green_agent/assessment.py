@@ -270,7 +270,13 @@ class Assessment:
         await asyncio.sleep(wait_s * jitter.uniform(0.75, 1.25))
 
     def _finish(self, trial: _Trial, outcome: Score | Failure) -> None:
-        row = _row(trial, outcome, self._prepared, total_s=asyncio.get_running_loop().time() - trial.started)
+        total_s = asyncio.get_running_loop().time() - trial.started
+        try:
+            row = _row(trial, outcome, self._prepared, total_s=total_s)
+        except Exception as defect:  # noqa: BLE001 - the boundary: a trial without a row would be lost
+            failure = _internal(defect, "row")
+            trial.transcript = Transcript()
+            row = _row(trial, failure, self._prepared, total_s=total_s)
         self._done.add(trial.planned.key)
         self._open.pop(trial.planned.key, None)
         log.info(

@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from collections import Counter, OrderedDict, defaultdict, namedtuple
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -272,3 +273,10 @@ def test_the_module_stands_alone() -> None:
     told = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=True)
 
     assert told.stdout == "(1, {2})\n"
+
+
+def test_a_fraction_that_would_take_minutes_to_reduce_equals_nothing() -> None:
+    huge = decode(["fraction", "0x" + "f" * 4_000_000 + " 0x" + "7" * 3_000_000])
+
+    assert isinstance(huge, Unencodable)
+    assert decode(encode(Fraction(10**300 + 1, 7**300))) == Fraction(10**300 + 1, 7**300)

@@ -231,6 +231,17 @@ async def test_a_defect_of_a_scorer_never_costs_the_agent_and_never_ends_the_oth
     assert "secret detail" not in "".join(row.model_dump_json() for row in rows)
 
 
+async def test_a_row_that_cannot_be_written_becomes_one_that_can() -> None:
+    async def half_a_character(text: str, before: int, deadline: float) -> Reply:
+        return Reply(text="\ud83d")
+
+    rows = await run(prepared(tasks=2), ScriptedAgent(half_a_character))
+
+    assert [(row.outcome, row.error.kind if row.error else "") for row in rows] == [
+        (Outcome.INFRA_ERROR, "internal")
+    ] * 2
+
+
 async def test_a_reply_is_due_before_the_trials_deadline_too() -> None:
     left: list[float] = []
 

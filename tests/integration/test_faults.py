@@ -76,6 +76,12 @@ async def crashes(call: Call) -> web.StreamResponse:
     return call.answer(call.task("failed", message=call.said("KeyError: 'strike'")))
 
 
+async def half_a_character(call: Call) -> web.StreamResponse:
+    """What `json.dumps` of a model's broken emoji looks like; nothing downstream could store it."""
+    answer = call.wrapped(call.task("completed", call.artifact("FINAL ANSWER: \ud83d")))
+    return web.json_response({"jsonrpc": "2.0", "id": call.body["id"], "result": answer})
+
+
 async def garbage(call: Call) -> web.StreamResponse:
     return web.Response(text="<html>not JSON-RPC</html>")
 
@@ -87,6 +93,8 @@ MANNERS: list[tuple[Manner, dict[str, object], tuple[Outcome, str | None]]] = [
     (input_required, OPTIONS, SCORED),
     (another_context, OPTIONS, SCORED),
     (replies("garbage, no numbers"), OPTIONS, SCORED),
+    (replies("nul \x00 and bell \x07"), OPTIONS, SCORED),
+    (half_a_character, OPTIONS, SCORED),
     (empty, OPTIONS, (Outcome.AGENT_ERROR, "empty")),
     (api_error_as_answer, OPTIONS, (Outcome.AGENT_ERROR, "error_text")),
     (api_error_as_failure, OPTIONS, (Outcome.INFRA_ERROR, "http_402")),

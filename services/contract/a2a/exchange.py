@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from services.contract.a2a.failures import (
     HOPELESS_CODES,
@@ -114,6 +114,8 @@ class Exchange:
             self.assembly.note("invalid UTF-8 was replaced")
         try:
             answer = json.loads(text)
+            if "\\ud" in text.lower():
+                answer = self._whole(answer)
             if isinstance(answer, dict) and answer.get("error") is not None:
                 raise rpc_failure(answer["error"])
             event = read_event(answer.get("result") if isinstance(answer, dict) else answer)
@@ -123,6 +125,14 @@ class Exchange:
         if self.assembly.resting:
             self.rested_at = time.monotonic()
         return event
+
+    def _whole(self, answer: object) -> Any:
+        """The answer without halves of surrogate pairs, which models do emit and nothing after this could store."""
+        written = json.dumps(answer, ensure_ascii=False).encode("utf-16", "surrogatepass")
+        clean = written.decode("utf-16", "replace")
+        if "\ufffd" in clean:
+            self.assembly.note("half a surrogate pair was replaced")
+        return json.loads(clean)
 
     async def _recover(self, reason: str, *, patient: bool) -> AsyncGenerator[WireEvent]:
         """Find the task again: GetTask, in 1.0 also Subscribe, until it rests or nothing speaks for its life.
