@@ -9,12 +9,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import MutableMapping
+import time
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
 
 from services.contract.secrets import redact, register_environment
+
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
 def configure(service: str, *, verbose: bool = False) -> None:
@@ -44,6 +47,23 @@ def configure(service: str, *, verbose: bool = False) -> None:
     _configure_tracing(service)
 
 
+def record(name: str, *, duration_s: float, attributes: Mapping[str, str | int | float | bool]) -> None:
+    """Report a piece of work that has just ended as a span `assay.<name>` and in the histogram of its durations.
+
+    Does nothing unless an OpenTelemetry endpoint is configured.
+    """
+    if not os.environ.get(ENDPOINT):
+        return
+    from opentelemetry import metrics, trace  # noqa: PLC0415 - slow to import and off by default
+
+    ended_ns = time.time_ns()
+    span = trace.get_tracer("assay").start_span(f"assay.{name}", start_time=ended_ns - int(duration_s * 1e9))
+    span.set_attributes(attributes)
+    span.end(ended_ns)
+    histogram = metrics.get_meter("assay").create_histogram(f"assay.{name}.duration", unit="s")
+    histogram.record(duration_s, {key: attributes[key] for key in ("benchmark", "outcome") if key in attributes})
+
+
 def _redact_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
         if isinstance(value, str):
@@ -57,7 +77,7 @@ def _quiet_libraries() -> None:
 
 
 def _configure_tracing(service: str) -> None:
-    if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+    if not os.environ.get(ENDPOINT):
         os.environ.setdefault("OTEL_INSTRUMENTATION_A2A_SDK_ENABLED", "false")
         return
     from opentelemetry import metrics, trace  # noqa: PLC0415 - slow to import and off by default

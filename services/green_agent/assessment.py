@@ -17,6 +17,7 @@ from typing import Final, Protocol, Required, TypedDict
 
 import structlog
 
+from services.contract import telemetry
 from services.contract.assessment import PlannedTrial
 from services.contract.conversation import ModelFacts, Transcript, Usage
 from services.contract.execution import SandboxError
@@ -287,6 +288,8 @@ class Assessment:
             total_s=round(row.latency.total_s, 3),
             attempts=len(row.attempts) + 1,
         )
+        facts = {"benchmark": row.benchmark, "task_id": row.task_id, "trial": row.trial, "outcome": str(row.outcome)}
+        telemetry.record("trial", duration_s=total_s, attributes=facts)
         self._emit(row)
 
 
