@@ -114,7 +114,13 @@ def demo(*, show_logs: bool, results_dir: Path, as_json: bool) -> NoReturn:
 @click.option("--green-url", metavar="URL", help="Instead of a scenario: a green agent that is running.")
 @click.option("--purple-url", metavar="URL", help="Instead of a scenario: the agent under test, running.")
 @click.option("--num-tasks", type=int, metavar="N", help="Tasks over all data sets.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="Deadline of one reply of the agent.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Wait so long for the run; what is missing then can be resumed.",
+)
 @click.option("--conduct-debate", is_flag=True, default=None, help="Ask one follow-up a task, for the record.")
 @click.option("--model-id", metavar="NAME", help="Label of the examined model, for the record.")
 @click.option("--shard", metavar="I/N", help="Run shard I (from 0) of N.")
@@ -136,6 +142,7 @@ def run(
     output: Path | None,
     env_file: Path | None,
     start_timeout: float | None,
+    timeout_s: float | None,
     show_logs: bool,
     serve_only: bool,
     dry_run: bool,
@@ -154,7 +161,6 @@ def run(
         raise click.UsageError("OUT and -o name different files: give one")
     values = {
         "num_tasks": asked["num_tasks"],
-        "timeout_seconds": asked["timeout"],
         "conduct_debate": asked["conduct_debate"],
         "model_id": asked["model_id"],
         **_shard(shard),
@@ -166,6 +172,7 @@ def run(
         verbose=verbose,
         env_file=env_file,
         start_timeout_s=start_timeout,
+        timeout_s=timeout_s,
         copy_to=out or output,
     )
     with _ending():

@@ -66,6 +66,10 @@ class InterruptedRunError(RunnerError):
     exit_code = ExitCode.INTERRUPTED
 
 
+class RunTimeoutError(RunnerError):
+    """The time given to the run has passed. Green was told to stop, the journal is kept."""
+
+
 class PlanChangedError(RunnerError):
     """The plan of a resumed run is not the plan it began with."""
 

@@ -30,6 +30,7 @@ from services.runner.failures import (
     PlanChangedError,
     RejectedError,
     RunnerError,
+    RunTimeoutError,
 )
 from services.runner.journal import Journal, Recorded, RunRecord, RunStatus
 from services.runner.locks import run_lock
@@ -74,6 +75,8 @@ class RunOptions:
     listener: Listener
     env_file: Path | None = None
     start_timeout_s: float | None = None
+    timeout_s: float | None = None
+    """How long the trials may take together; None waits for all."""
     echo: Echo | None = None
     copy_to: Path | None = None
 
@@ -284,7 +287,7 @@ async def _execute(
     execution = _Execution(run, client=client, journal=journal, listener=options.listener)
     try:
         async with stop.orderly() as asked:
-            await execution.hold(agents, asked)
+            await execution.hold(agents, asked, timeout_s=options.timeout_s)
     except RunnerError as error:
         return error
     finally:
@@ -307,13 +310,14 @@ class _Execution:
         self._waiting: asyncio.Queue[TaskResult | None] = asyncio.Queue()
         """Rows that are not on disk yet; None ends them."""
 
-    async def hold(self, agents: Agents, asked: asyncio.Event) -> None:
-        """Returns when green has ended. Raises RunnerError: interrupted, an agent lost, the journal not writable."""
+    async def hold(self, agents: Agents, asked: asyncio.Event, *, timeout_s: float | None) -> None:
+        """Returns when green has ended. Raises RunnerError: interrupted, out of time, an agent lost, journal not writable."""
         watching = asyncio.create_task(self._watch())
         lost = asyncio.create_task(agents.lost())
         interrupted = asyncio.create_task(asked.wait())
         try:
-            await asyncio.wait({watching, lost, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+            ends = {watching, lost, interrupted}
+            await asyncio.wait(ends, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if watching.done():
                 return watching.result()
             await self._client.cancel(self._task_id)
@@ -322,7 +326,9 @@ class _Execution:
                 raise error
             if lost.done():
                 raise lost.result()
-            raise InterruptedRunError("interrupted")
+            if interrupted.done():
+                raise InterruptedRunError("interrupted")
+            raise RunTimeoutError(f"the {timeout_s:g} s given to the run have passed")
         finally:
             for task in (watching, lost, interrupted):
                 task.cancel()

@@ -131,3 +131,21 @@ def test_an_interrupted_runner_stops_green_and_can_be_resumed(tmp_path: Path) ->
     assert runner.returncode == 130
     assert resumed.returncode == 0, resumed.stderr
     assert_finished_once(tmp_path, before)
+
+
+@pytest.mark.slow
+def test_a_run_out_of_time_keeps_what_finished_and_can_be_resumed(tmp_path: Path) -> None:
+    with (
+        service(["purple-agent", "serve", "--baseline", "slow:0.3"]) as purple,
+        service(["green-agent", "serve"]) as green,
+    ):
+        line = [*command(tmp_path, green.url, purple.url), "--timeout", "4"]
+        ended = subprocess.run(line, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+        before = stored(tmp_path)
+        resumed = resume(tmp_path)
+
+    assert ended.returncode == 1
+    assert "the 4 s given to the run have passed" in ended.stderr
+    assert "assay resume" in ended.stderr
+    assert resumed.returncode == 0, resumed.stderr
+    assert_finished_once(tmp_path, before)
