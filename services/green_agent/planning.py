@@ -100,7 +100,7 @@ def select(pools: Sequence[Pool], *, strategy: Strategy, total: int | None, seed
     chosen = _choose(pools, unique, strategy=strategy, total=min(wanted, available), seed=seed)
     shortfalls: tuple[Shortfall, ...] = ()
     if wanted > available:
-        reason = "the data sets hold no more tasks"
+        reason = f"asked for {wanted} tasks, the data sets hold {available}"
         shortfalls = (Shortfall(stratum="total", requested=wanted, available=available, reason=reason),)
     order = tuple(chosen) if strategy == "sequential" else tuple(_round_robin(chosen, seed=seed))
     return Selection(picks=order, shortfalls=shortfalls)
