@@ -100,3 +100,11 @@ class Stack:
         """True when the address answers HTTP at all to a request from inside a service."""
         curl = ("curl", "-s", "-o", "/dev/null", "--max-time", "2", url)
         return self.compose("exec", "--no-TTY", service, *curl, check=False).returncode == 0
+
+    def networks(self, service: str) -> list[dict[str, Any]]:
+        """The networks a service is on, as the engine describes them."""
+        container = self.compose("ps", "--quiet", service).stdout.strip()
+        (found,) = json.loads(run("docker", "inspect", container).stdout)
+        names = list(found["NetworkSettings"]["Networks"])
+        described: list[dict[str, Any]] = json.loads(run("docker", "network", "inspect", *names).stdout)
+        return described

@@ -145,7 +145,7 @@ REACH_NETWORK: Final = """
     import socket
     def f(port):
         reached = []
-        for kind, address in ((socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET, ("1.1.1.1", 53)),
+        for kind, address in ((socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET, ("192.0.2.1", 53)),
                               (socket.AF_INET6, ("::1", port))):
             try:
                 with socket.socket(kind, socket.SOCK_STREAM) as connection:
