@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Final, Literal, NoReturn
 from urllib.parse import urlsplit
@@ -58,6 +59,13 @@ def _boolean(value: object) -> object:
     return value
 
 
+def _mapping(data: Mapping[str, object], key: str) -> dict[str, object]:
+    value = data.get(key) or {}
+    if not isinstance(value, dict):
+        raise ValueError(f"{key}: expected an object, got {type(value).__name__}")  # noqa: TRY004 - as above
+    return dict(value)
+
+
 def _names(value: object) -> object:
     """A list, or one text with commas."""
     value = _blank_is_absent(value)
@@ -68,7 +76,7 @@ def _names(value: object) -> object:
 
 Count = Annotated[int | None, BeforeValidator(_integer), Field(ge=1)]
 Index = Annotated[int | None, BeforeValidator(_integer), Field(ge=0)]
-Seconds = Annotated[float | None, BeforeValidator(_number), Field(gt=0)]
+Seconds = Annotated[float | None, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
 Flag = Annotated[bool | None, BeforeValidator(_boolean)]
 Names = Annotated[list[str] | None, BeforeValidator(_names), Field(min_length=1)]
 Text = Annotated[str | None, BeforeValidator(_blank_is_absent)]
@@ -135,8 +143,7 @@ class AssessmentConfig(BaseModel):
         if not isinstance(data, dict):
             return data
         folded: dict[str, object] = {}
-        limits: dict[str, object] = dict(data.get("dataset_limits") or {})
-        extra: dict[str, object] = dict(data.get("extra") or {})
+        limits, extra = (_mapping(data, key) for key in ("dataset_limits", "extra"))
         for key, value in data.items():
             if key in {"dataset_limits", "extra"} or value is None or value == "":
                 continue
@@ -216,14 +223,16 @@ def _strict_object(text: str) -> dict[str, object]:
         raise ValueError(f"{name} is not JSON")
 
     def no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        keys = [key for key, _ in pairs]
-        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        counts = Counter(key for key, _ in pairs)
+        if twice := sorted(key for key, count in counts.items() if count > 1):
             raise ValueError(f"duplicate key {', '.join(map(repr, twice))}")
         return dict(pairs)
 
     hint = 'expected a JSON object {"participants": {role: url}, "config": {...}}'
     try:
         raw = json.loads(text, parse_constant=no_constant, object_pairs_hook=no_duplicates)
+        # Half a surrogate pair could not be written into the result, where every value of the request is recorded.
+        json.dumps(raw, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise RequestError([f"{hint}, got {text[:80]!r} ({error})"]) from None
     if not isinstance(raw, dict):

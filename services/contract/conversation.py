@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+LONGEST_FACT: Final = 500
+"""Characters of what an agent says of its model; it stands in every row."""
 
 
 class Usage(BaseModel):
@@ -12,11 +15,11 @@ class Usage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    calls: int | None = None
+    input_tokens: int | None = Field(default=None, ge=0)
+    output_tokens: int | None = Field(default=None, ge=0)
+    calls: int | None = Field(default=None, ge=0)
     """Model calls, failed attempts included."""
-    cost_usd: float | None = None
+    cost_usd: float | None = Field(default=None, ge=0)
 
     def __add__(self, other: Usage) -> Usage:
         """Sum field by field; unknown plus known stays known, so a partly metered trial shows what was metered."""
@@ -34,9 +37,9 @@ class ModelFacts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
-    provider: str
-    model: str
-    fingerprint: str | None = None
+    provider: str = Field(max_length=LONGEST_FACT)
+    model: str = Field(max_length=LONGEST_FACT)
+    fingerprint: str | None = Field(default=None, max_length=LONGEST_FACT)
     """As the engine reports it; the reference engine says here that it is no language model. None: it says nothing."""
 
 

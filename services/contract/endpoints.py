@@ -153,7 +153,8 @@ def _agent_place(env: Mapping[str, str]) -> _Place:
             provider="anthropic",
             urls=(url or DEFAULT_URLS["anthropic"],),
             key=anthropic_key,
-            sources={"url": "ANTHROPIC_BASE_URL" if url else "default of anthropic", "key": "ANTHROPIC_API_KEY"},
+            sources={"url": "ANTHROPIC_BASE_URL" if url else "default of anthropic"}
+            | ({"key": "ANTHROPIC_API_KEY"} if anthropic_key is not None else {}),
         )
     if not urls and openai_key is None:
         raise EndpointError("LLM_PROVIDER=openai needs OPENAI_BASE_URL or OPENAI_API_KEY; neither is set")

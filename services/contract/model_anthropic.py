@@ -153,6 +153,9 @@ class AnthropicDialect:
                 {"name": tool.name, "description": tool.description, "input_schema": dict(tool.parameters)}
                 for tool in request.tools
             ]
+            # The API refuses a history with calls of tools that the request does not define.
+            if request.tool_choice == "none":
+                payload["tool_choice"] = {"type": "none"}
         if request.response_format is not None and request.response_format.schema is not None:
             schema = dict(request.response_format.schema)
             payload["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
@@ -160,7 +163,7 @@ class AnthropicDialect:
 
 
 _OPTIONAL: Final = ("temperature", "top_p", "top_k")
-_COUNTED: Final = frozenset({"model", "messages", "system", "tools"})
+_COUNTED: Final = frozenset({"model", "messages", "system", "tools", "tool_choice"})
 
 
 def _turns(messages: Sequence[ChatMessage]) -> Iterator[JsonValue]:
@@ -195,11 +198,7 @@ def _content(message: ChatMessage) -> JsonValue:
 
 def _input(call: ToolCall) -> JsonValue:
     """The API takes an object only; text that is none is kept inside one."""
-    try:
-        value: JsonValue = json.loads(call.arguments)
-    except ValueError:
-        value = None
-    return value if isinstance(value, dict) else {"arguments": call.arguments}
+    return {"arguments": call.arguments} if call.values is None else call.values
 
 
 def _reply(body: Message, request: ModelRequest) -> Reply:

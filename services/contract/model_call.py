@@ -5,6 +5,7 @@ The client that makes the call is `contract.model_client`, which offers these na
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -16,6 +17,7 @@ from services.contract.seeds import derive
 
 Role = Literal["system", "user", "assistant", "tool"]
 Finish = Literal["stop", "length", "tool_calls", "content_filter"]
+ToolChoice = Literal["auto", "none"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +27,19 @@ class ToolCall:
     id: str
     name: str
     arguments: str
+
+    @property
+    def values(self) -> dict[str, JsonValue] | None:
+        """The arguments as an object; None when their text is no JSON object."""
+        try:
+            read = json.loads(self.arguments or "{}", parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            return None
+        return read if isinstance(read, dict) else None
+
+
+def _refuse(name: str) -> JsonValue:
+    raise ValueError(f"{name} is no JSON")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,6 +179,9 @@ class ModelRequest:
 
     messages: Sequence[ChatMessage]
     tools: Sequence[ToolSpec]
+    """On offer, or behind the calls in the history."""
+    tool_choice: ToolChoice = "auto"
+    """`none`: the model has to answer without further calls."""
     response_format: ResponseFormat | None
     sampling: Sampling
 

@@ -29,6 +29,7 @@ from services.contract.model_call import (
     ResponseFormat,
     Sampling,
     ToolCall,
+    ToolChoice,
     ToolSpec,
 )
 from services.contract.model_errors import OPTIONAL_PARAMETERS, HttpFault, classify, overflow, rejected_parameter
@@ -102,6 +103,7 @@ class ModelClient:
         messages: Sequence[ChatMessage],
         *,
         tools: Sequence[ToolSpec] = (),
+        tool_choice: ToolChoice = "auto",
         response_format: ResponseFormat | None = None,
         sampling: Sampling = AS_CONFIGURED,
         deadline: float,
@@ -114,7 +116,11 @@ class ModelClient:
         closes the HTTP request, so that the engine stops generating.
         """
         request = ModelRequest(
-            messages=messages, tools=tools, response_format=response_format, sampling=self._sampling(sampling, key)
+            messages=messages,
+            tools=tools,
+            tool_choice=tool_choice,
+            response_format=response_format,
+            sampling=self._sampling(sampling, key),
         )
         call = _Call(request=request, key=key, deadline=deadline)
         if self._clock() >= deadline:
@@ -186,9 +192,9 @@ class ModelClient:
         """Names of the parameters of the next request, before other calls learn more about the model."""
         in_force = self._dialect.in_force(sampling)
         names = {name for name in OPTIONAL_PARAMETERS if getattr(in_force, name, None) is not None}
-        return (
-            names - {"max_tokens"} | {"max_completion_tokens"} if "max_tokens" in self._dialect.unsupported else names
-        )
+        if "max_tokens" in names & self._dialect.unsupported:
+            names.add("max_completion_tokens")  # its other spelling, which is sent instead
+        return names - self._dialect.unsupported
 
     def _wait_s(self, call: _Call, fault: HttpFault, tries: int) -> float:
         """Seconds before the next try; the same for the same call and try, so that a run repeats."""

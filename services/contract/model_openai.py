@@ -173,8 +173,8 @@ class OpenAIDialect:
     async def count_tokens(self, request: ModelRequest) -> int | None:
         """By /tokenize beside the API, an endpoint of vLLM and the reference engine; None where there is none."""
         payload: dict[str, JsonValue] = {"model": self._model, "messages": [_message(one) for one in request.messages]}
-        if request.tools:
-            payload["tools"] = [_tool(tool) for tool in request.tools]
+        if tools := _offered(request):
+            payload["tools"] = tools
         try:
             return _parsed(TokenCount, await self._post(f"{self._root}/tokenize", payload)).count
         except HttpFault as fault:
@@ -221,8 +221,8 @@ class OpenAIDialect:
             "messages": [_message(one) for one in request.messages],
             **{name: value for name, value in optional.items() if value is not None},
         }
-        if request.tools:
-            payload["tools"] = [_tool(tool) for tool in request.tools]
+        if tools := _offered(request):
+            payload["tools"] = tools
         if request.response_format is not None:
             payload["response_format"] = _format(request.response_format)
         return payload
@@ -244,12 +244,22 @@ def _message(message: ChatMessage) -> JsonValue:
     body: dict[str, JsonValue] = {"role": message.role, "content": message.content}
     if message.tool_calls:
         body["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": _arguments(call)}}
             for call in message.tool_calls
         ]
     if message.tool_call_id is not None:
         body["tool_call_id"] = message.tool_call_id
     return body
+
+
+def _arguments(call: ToolCall) -> str:
+    """Engines parse them again and refuse the whole history when one call's text is no object."""
+    return json.dumps({"arguments": call.arguments}) if call.values is None else call.arguments or "{}"
+
+
+def _offered(request: ModelRequest) -> list[JsonValue]:
+    """None when calls are over: told of tools it may not use, a model writes calls into its text, and vLLM hands them on."""
+    return [] if request.tool_choice == "none" else [_tool(tool) for tool in request.tools]
 
 
 def _tool(tool: ToolSpec) -> JsonValue:

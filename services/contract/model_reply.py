@@ -56,7 +56,7 @@ def read_reply(reply: Reply, response_format: ResponseFormat | None) -> Said:
 
 def _usable_calls(reply: Reply) -> tuple[tuple[ToolCall, ...], tuple[str, ...]]:
     """Calls whose generation was cut off are none: they were not meant like that."""
-    valid = [call for call in reply.tool_calls if _is_json_object(call.arguments)]
+    valid = [call for call in reply.tool_calls if call.values is not None]
     if len(valid) == len(reply.tool_calls):
         return reply.tool_calls, ()
     if reply.finish == "length":
@@ -71,13 +71,6 @@ def _without_calls(finish: Finish) -> Finish:
 
 def _thinks(text: str) -> bool:
     return text.lstrip().startswith("<think>")
-
-
-def _is_json_object(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text or "{}"), dict)
-    except ValueError:
-        return False
 
 
 def _is_asked_json(text: str, response_format: ResponseFormat | None) -> bool:

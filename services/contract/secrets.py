@@ -5,10 +5,12 @@ Two nets: values registered at start-up, such as the key of a model endpoint, an
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
+from urllib.parse import quote
 
 MASK: Final = "[redacted]"
 MIN_SECRET_LENGTH: Final = 8
@@ -26,15 +28,24 @@ _SHAPES: Final = {
     "AKIA": re.compile(r"\bAKIA[0-9A-Z]{16}\b"),
     "AIza": re.compile(r"\bAIza[0-9A-Za-z_-]{30,}"),
     "earer ": re.compile(r"(?<=[Bb]earer )[A-Za-z0-9._~+/-]{16,}=*"),
-    "://": re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
+    "://": re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"),
 }
 _registered: set[str] = set()
 
 
 def register_secret(value: str) -> None:
     """Mask this value wherever `redact` is applied from now on, in this process."""
-    if len(value) >= MIN_SECRET_LENGTH and value not in HARMLESS_VALUES:
-        _registered.add(value)
+    if value not in HARMLESS_VALUES:
+        _registered.update(form for form in _forms(value) if len(form) >= MIN_SECRET_LENGTH)
+
+
+def _forms(value: str) -> Iterator[str]:
+    """How a secret shows: whole, line by line in a log, escaped in JSON, quoted in a URL."""
+    for part in (value, *value.splitlines()):
+        yield part
+        yield json.dumps(part)[1:-1]
+        yield json.dumps(part, ensure_ascii=False)[1:-1]
+        yield quote(part, safe="", errors="replace")
 
 
 def register_environment(environment: Mapping[str, str] = os.environ) -> None:

@@ -35,6 +35,8 @@ log = structlog.get_logger()
 DEBATE_QUESTION: Final = (
     "One more question, for the record: which step of your answer are you least sure of, and what would change it?"
 )
+LONGEST_MESSAGE: Final = 4_000
+LONGEST_KIND: Final = 100
 Emit = Callable[[TaskResult], None]
 """Takes a finished row at once, so that a cancel can never come between a trial and its row."""
 
@@ -222,8 +224,12 @@ class Assessment:
         """Ask the follow-up for the record. The scored transcript was taken before; this one is kept beside it."""
         if not self._prepared.debate:
             return
-        with suppress(AgentFailure):
+        try:
             await session.ask(DEBATE_QUESTION)
+        except AgentFailure as failure:
+            log.info("debate_failed", outcome=failure.outcome, kind=failure.kind)
+        except Exception as defect:  # noqa: BLE001 - the boundary: the trial is held already
+            _internal(defect, "debate")
         debate = session.transcript.turns[len(trial.transcript.turns) :]
         notes = trial.transcript.notes | {"debate": [turn.model_dump(mode="json") for turn in debate]}
         trial.usage, trial.agent_s = session.usage, session.agent_s
@@ -288,7 +294,12 @@ class Assessment:
             total_s=round(row.latency.total_s, 3),
             attempts=len(row.attempts) + 1,
         )
-        facts = {"benchmark": row.benchmark, "task_id": row.task_id, "trial": row.trial, "outcome": str(row.outcome)}
+        facts: dict[str, str | int] = {
+            "benchmark": row.benchmark,
+            "task_id": row.task_id,
+            "trial": row.trial,
+            "outcome": str(row.outcome),
+        }
         telemetry.record("trial", duration_s=total_s, attributes=facts)
         self._emit(row)
 
@@ -345,7 +356,9 @@ def _verdict(outcome: Score | Failure) -> _Verdict:
 
 
 def _error(failure: Failure) -> ErrorInfo:
-    return ErrorInfo(kind=failure.kind, message=redact(failure.message), self_reported=failure.self_reported)
+    """Both texts may be the agent's, and stand in every artifact."""
+    message = redact(failure.message)[:LONGEST_MESSAGE]
+    return ErrorInfo(kind=failure.kind[:LONGEST_KIND], message=message, self_reported=failure.self_reported)
 
 
 def _internal(defect: Exception, stage: str) -> Failure:

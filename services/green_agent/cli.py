@@ -65,10 +65,10 @@ def serve(
     verbose: bool,
 ) -> None:
     """Serve over A2A until stopped."""
+    from services.contract.printing import Printed  # noqa: PLC0415
     from services.contract.telemetry import configure  # noqa: PLC0415
     from services.green_agent.assessment import Limits  # noqa: PLC0415
     from services.green_agent.executor import GreenSettings  # noqa: PLC0415
-    from services.green_agent.reporting import Printed  # noqa: PLC0415
     from services.green_agent.server import run  # noqa: PLC0415
     from services.green_agent.toolbox import SandboxSettings  # noqa: PLC0415
 

@@ -32,6 +32,7 @@ from services.contract.assessment import (
     parse_request,
 )
 from services.contract.outcomes import AgentFailure
+from services.contract.printing import Printed
 from services.contract.results import TaskResult
 from services.green_agent import reporting
 from services.green_agent.assessment import Assessment, Limits
@@ -54,7 +55,7 @@ class GreenSettings:
     progress_every_s: float = 30.0
     participant_urls: UrlPolicy = field(default_factory=UrlPolicy)
     """Which addresses a request may name; those of cloud metadata never."""
-    printed: reporting.Printed = field(default_factory=reporting.Printed)
+    printed: Printed = field(default_factory=Printed)
 
 
 class GreenExecutor:

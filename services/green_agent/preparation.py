@@ -33,6 +33,8 @@ from services.green_agent.suite import Suite
 
 MAX_TASKS: Final = 1_000_000
 """Asked counts above this are read as `all`."""
+MAX_TRIALS: Final = 1_000_000
+"""Trials of one plan over all shards; more would fill the memory before the first is run."""
 KEPT_DATASETS: Final = 8
 
 
@@ -259,6 +261,8 @@ def _trials_and_digest(
         )
         for name, benchmark in sorted(loaded.benchmarks.items())
     )
+    if (asked := len(selection.picks) * num_trials) > MAX_TRIALS:
+        raise RequestError([f"num_trials: the plan would hold {asked} trials, at most {MAX_TRIALS} are possible"])
     whole = _trials(selection.picks, loaded.benchmarks, num_trials)
     index, count = config.shard_index or 0, config.num_shards or 1
     mine = planning.shard(selection.picks, index=index, count=count)

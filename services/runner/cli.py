@@ -159,6 +159,9 @@ def run(
 
     if out is not None and output is not None and out != output:
         raise click.UsageError("OUT and -o name different files: give one")
+    _refuse_idle_options(
+        serve_only=serve_only, dry_run=dry_run, as_json=as_json, timeout_s=timeout_s, out=out or output
+    )
     values = {
         "num_tasks": asked["num_tasks"],
         "conduct_debate": asked["conduct_debate"],
@@ -225,7 +228,7 @@ def resume(
 
 
 @main.command(epilog=EXIT_CODES_HELP)
-@click.argument("reference", metavar="RUN", default="latest")
+@click.argument("reference", metavar="[RUN]", default="latest")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write results.json there too.")
 @_shared
 def report(*, reference: str, output: Path | None, results_dir: Path, as_json: bool) -> None:
@@ -262,7 +265,7 @@ def list_results(*, results_dir: Path, as_json: bool) -> None:
 
 
 @results.command()
-@click.argument("reference", metavar="RUN", default="latest")
+@click.argument("reference", metavar="[RUN]", default="latest")
 @_shared
 def show(*, reference: str, results_dir: Path, as_json: bool) -> None:
     """Print the table of RUN."""
@@ -329,6 +332,19 @@ def _scenario(path: Path | None, green_url: str | None, purple_url: str | None) 
         raise click.UsageError("give a scenario file, or both --green-url and --purple-url")
     table = {"green_agent": {"endpoint": green_url}, "participants": [{"role": "purple", "endpoint": purple_url}]}
     return parse_scenario(table, name="urls")
+
+
+def _refuse_idle_options(
+    *, serve_only: bool, dry_run: bool, as_json: bool, timeout_s: float | None, out: Path | None
+) -> None:
+    """An option without an effect is a mistake."""
+    if not (serve_only or dry_run):
+        return
+    idle = {"--dry-run": serve_only and dry_run, "--json": serve_only and as_json}
+    idle |= {"--timeout": timeout_s is not None, "OUT or -o": out is not None}
+    if names := [name for name, given in idle.items() if given]:
+        mode = "--serve-only" if serve_only else "--dry-run"
+        raise click.UsageError(f"{', '.join(names)} would have no effect with {mode}")
 
 
 def _shard(text: str | None) -> dict[str, int]:

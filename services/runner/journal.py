@@ -328,10 +328,13 @@ class Journal:
 
     def transcripts(self, run_id: str) -> Iterator[tuple[str, StoredTranscript]]:
         """Key and transcript of each trial that has one; the rows in force, not their history."""
-        for key, body in self._query(
-            "SELECT key, body FROM transcripts JOIN trials USING (run, key, seq) WHERE run = ? ORDER BY seq", run_id
-        ):
-            yield str(key), StoredTranscript.model_validate_json(zlib.decompress(_bytes(body)))
+        # One body at a time: together they may be larger than the memory.
+        for key, seq in self._query("SELECT key, seq FROM trials WHERE run = ? ORDER BY seq", run_id):
+            found = self._query(
+                "SELECT body FROM transcripts WHERE run = ? AND key = ? AND seq = ?", run_id, str(key), int(str(seq))
+            )
+            for (body,) in found:
+                yield str(key), StoredTranscript.model_validate_json(zlib.decompress(_bytes(body)))
 
     def history(self, run_id: str) -> list[TaskResult]:
         """Rows that were replaced by a resumed run, oldest first."""
@@ -389,9 +392,12 @@ def _redacted_object(value: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 def redacted(value: JsonValue) -> JsonValue:
-    """The value with `secrets.redact` applied to every string inside; applied to JSON text it could eat a quote."""
+    """The value with `secrets.redact` applied to every string inside; applied to JSON text it could eat a quote.
+
+    Halves of surrogate pairs, which a card may hold and no file can, become question marks.
+    """
     if isinstance(value, str):
-        return redact(value)
+        return redact(value).encode(errors="replace").decode()
     if isinstance(value, Sequence):
         return [redacted(item) for item in value]
     if isinstance(value, Mapping):

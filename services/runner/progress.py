@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 from services.contract.aggregation import tally
@@ -110,8 +111,9 @@ class PlainLines:
         self.says(f"{where} {row.benchmark} {row.task_id} trial {row.trial}: {how}{kind} ({row.latency.total_s:.1f} s)")
 
     def says(self, text: str) -> None:
-        """Print a line."""
-        print(text, file=self._out, flush=True)
+        """Print a line. Nobody may be reading any more, as in `2>&1 | head`: that must not cost the run."""
+        with suppress(OSError):
+            print(text, file=self._out, flush=True)
 
     def ended(self) -> None:
         """The summary follows elsewhere."""

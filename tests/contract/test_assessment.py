@@ -54,6 +54,20 @@ def test_a_count_that_is_no_positive_integer_is_rejected(count: object) -> None:
     assert "config.num_tasks" in faults(request({"num_tasks": count}))
 
 
+@pytest.mark.parametrize("key", ["extra", "dataset_limits"])
+def test_an_open_map_that_is_no_object_is_rejected(key: str) -> None:
+    assert f"{key}: expected an object, got list" in faults(request({key: [1]}))
+
+
+@pytest.mark.parametrize("seconds", ["inf", "nan", 0])
+def test_a_deadline_that_never_comes_is_rejected(seconds: object) -> None:
+    assert "config.timeout_seconds" in faults(request({"timeout_seconds": seconds}))
+
+
+def test_half_a_character_is_rejected_since_no_result_could_record_it() -> None:
+    assert "surrogates not allowed" in faults(request({"x_note": "\ud83d"}))
+
+
 def test_a_shard_beyond_the_last_is_rejected() -> None:
     assert "shard_index 2 is not below num_shards 2" in faults(request({"shard_index": 2, "num_shards": 2}))
 

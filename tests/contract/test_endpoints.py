@@ -183,3 +183,9 @@ def test_a_key_is_not_printed() -> None:
 def test_an_endpoint_record_refuses_nonsense(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Endpoint.model_validate({"name": "n", "model": "m", "urls": (LOCAL,)} | wrong)
+
+
+def test_the_record_names_no_key_where_none_was_given() -> None:
+    env = {"LLM_PROVIDER": "anthropic", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9", "LLM_MODEL": "m"}
+
+    assert endpoint_from_environment(env).facts == {"provider": "anthropic", "url": "ANTHROPIC_BASE_URL"}

@@ -114,6 +114,20 @@ async def test_what_is_sent_has_the_shape_of_the_messages_api() -> None:
     assert answer.sampling == Sampling(temperature=0.0, max_tokens=4096)
 
 
+async def test_a_history_of_calls_is_sent_with_its_tools_even_when_no_further_call_is_wanted() -> None:
+    history = [
+        ChatMessage(role="user", content="Quote A"),
+        ChatMessage(role="assistant", content=None, tool_calls=(ToolCall(id="a", name="get_quote", arguments="{}"),)),
+        ChatMessage(role="tool", content="1", tool_call_id="a"),
+    ]
+    async with raw_server([message(text("ok"))]) as server, client_of(place(server.url)) as client:
+        await client.complete(history, tools=[GET_QUOTE], tool_choice="none", deadline=in_(20), key=KEY)
+
+    [seen] = server.seen
+    assert [tool["name"] for tool in seen.body["tools"]] == ["get_quote"]
+    assert seen.body["tool_choice"] == {"type": "none"}
+
+
 async def test_a_model_that_takes_no_temperature_is_asked_again_without_it_and_the_record_says_so() -> None:
     no = refused("`temperature` is deprecated for this model")
     async with raw_server([no, message(text("ok"))]) as server, client_of(place(server.url)) as client:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
-from services.contract.model_client import ResponseFormat, Sampling, ToolSpec
+from services.contract.model_client import ChatMessage, ResponseFormat, Sampling, ToolCall, ToolSpec
 from services.contract.outcomes import Outcome
 from tests.contract.calling import KEY, Sleeper, client_of, completed, endpoint, failed, in_, key_of
 from tests.support.raw_http import Seen, raw_server, response
@@ -122,6 +123,35 @@ async def test_max_tokens_is_sent_by_its_new_name_where_the_old_one_is_rejected(
         (None, 4096),
     ]
     assert answer.sampling.max_tokens == 4096
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+async def test_a_server_that_rejects_both_names_of_max_tokens_is_not_asked_for_ever(provider: str) -> None:
+    no = refused("Unsupported parameter: neither max_tokens nor max_completion_tokens is supported by this model")
+    async with raw_server([no] * 20) as server, client_of(endpoint(server.url, provider=provider)) as client:
+        failure = await failed(client)
+
+    assert (failure.outcome, failure.kind, len(server.seen)) == (Outcome.INFRA_ERROR, "bad_request", 3)
+
+
+async def test_calls_whose_arguments_are_no_object_go_back_in_a_form_that_engines_can_parse() -> None:
+    texts = ('{"a": 1,', "[" * 20_000, '{"a": NaN}', "[1]", '{"a":1}', "")
+    calls = tuple(ToolCall(id=str(number), name="f", arguments=text) for number, text in enumerate(texts))
+    history = [ChatMessage(role="user", content="go"), ChatMessage(role="assistant", content=None, tool_calls=calls)]
+    async with raw_server([said()]) as server, client_of(server.url) as client:
+        await client.complete(history, deadline=in_(20), key=KEY)
+
+    sent = [call["function"]["arguments"] for call in server.seen[0].body["messages"][1]["tool_calls"]]
+    assert [json.loads(text) for text in sent[:4]] == [{"arguments": text} for text in texts[:4]]
+    assert sent[4:] == ['{"a":1}', "{}"]
+
+
+async def test_arguments_nested_beyond_all_measure_are_flagged_and_break_nothing() -> None:
+    call = {"id": "a", "function": {"name": "f", "arguments": '{"a":' + "[" * 100_000}}
+    async with raw_server([said({"tool_calls": [call]})]) as server, client_of(server.url) as client:
+        answer = await completed(client)
+
+    assert answer.flags == ("invalid_tool_arguments",)
 
 
 async def test_a_value_out_of_range_is_the_callers_error() -> None:

@@ -194,6 +194,27 @@ async def test_a_failing_debate_costs_nothing() -> None:
     assert (row.outcome, row.score) == (Outcome.SCORED, 1.0)
 
 
+async def test_a_defect_met_in_the_debate_costs_nothing() -> None:
+    async def breaks(text: str, before: int, deadline: float) -> Reply:
+        if text == DEBATE_QUESTION:
+            raise ZeroDivisionError
+        return Reply(text=text)
+
+    rows = await run(prepared(tasks=2, debate=True), ScriptedAgent(breaks))
+
+    assert [(row.outcome, row.score) for row in rows] == [(Outcome.SCORED, 1.0)] * 2
+
+
+async def test_a_failure_told_in_megabytes_stands_in_the_row_in_short() -> None:
+    async def babbles(text: str, before: int, deadline: float) -> Reply:
+        raise AgentFailure(Outcome.AGENT_ERROR, "k" * 1_000_000, "m" * 1_000_000)
+
+    (row,) = await run(prepared(tasks=1), ScriptedAgent(babbles))
+
+    assert row.error is not None
+    assert (len(row.error.kind), len(row.error.message)) == (100, 4_000)
+
+
 class SandboxMendsItself(Parrot):
     """The first look at each answer fails for want of a sandbox."""
 

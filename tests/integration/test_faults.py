@@ -216,6 +216,7 @@ async def test_a_request_that_cannot_be_run_is_rejected_with_every_reason(green_
         '{"participants": {"a": "http://h:1"}, "config": {"options_limit": 0, "humaneval_limit": 0}}': "empty",
         '{"participants": {"a": "http://h:1"}, "config": {"eval_config": "../../etc/passwd"}}': "no suite",
         '{"participants": {"a": "http://h:1"}, "config": {"task_ids": ["nope"]}}': "'nope'",
+        '{"participants": {"a": "http://h:1"}, "config": {"num_trials": 1000000000}}': "at most 1000000",
         '{"participants": {"a": "http://169.254.169.254/latest"}}': "participants.a",
     }
 

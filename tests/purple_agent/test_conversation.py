@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -12,10 +13,14 @@ from services.contract.conversation import ModelFacts, Usage
 from services.contract.outcomes import AgentFailure, Outcome
 from services.inference.reference_engine.app import Engine
 from services.inference.reference_engine.app import Settings as EngineSettings
+from services.purple_agent.agent import ModelAgent
+from services.purple_agent.answer import Answer
 from services.purple_agent.settings import Settings
+from tests.contract.calling import endpoint
 from tests.purple_agent.models_by_hand import Body, completion, heard, http_error, model_server, say
 from tests.purple_agent.serving import begin_and_cancel, deadline, on_model
 from tests.support.asgi import serving_app
+from tests.support.raw_http import raw_server, response
 
 CALL = {
     "spot_price": 120,
@@ -143,6 +148,24 @@ async def test_a_spent_tool_budget_forces_one_last_request_without_tools() -> No
     assert [bool(body.get("tools")) for body in model.asked] == [True, True, False]
     assert [answer["ok"] for answer in answers] == [True, True, True, False]
     assert answers[3]["error"]["kind"] == "budget_spent"
+
+
+async def test_a_spent_tool_budget_leaves_anthropic_the_tools_its_history_needs() -> None:
+    call = {"type": "tool_use", "id": "a", "name": "calculate_option_price", "input": CALL}
+    answers = [
+        response({"content": [call], "stop_reason": "tool_use"}),
+        response({"content": [{"type": "text", "text": "done"}], "stop_reason": "end_turn"}),
+    ]
+    place = {"provider": "anthropic", "max_model_len": 100_000}
+    async with raw_server(answers) as model:
+        agent = ModelAgent(endpoint(model.url, **place), Settings(max_tool_calls=1))
+        async with aclosing(agent):
+            answer = await agent.conversation().answer("Price it.")
+
+    assert isinstance(answer, Answer)
+    assert answer.text == "done"
+    assert [body.get("tool_choice") for body in (seen.body for seen in model.seen)] == [None, {"type": "none"}]
+    assert model.seen[0].body["tools"] == model.seen[1].body["tools"]
 
 
 async def test_without_a_tool_budget_no_tools_are_offered() -> None:

@@ -95,6 +95,30 @@ def test_a_pipe_gets_one_line_a_trial_and_the_table_last(stage: Stage) -> None:
     assert re.search(r"^overall +100\.0 +\S+ +100\.0 % +100\.0\.\.100\.0 +8/8$", done.stdout, re.MULTILINE)
 
 
+def test_a_reader_who_leaves_early_does_not_cost_the_run(stage: Stage) -> None:
+    with stage.started("run", "scenario.toml", "--show-logs") as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        process.stderr.close()
+        assert process.wait(60) == 0
+
+    assert stage.results_json()["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("options", "idle"),
+    [
+        (["--dry-run", "--timeout", "5", "out.json"], "--timeout, OUT or -o would have no effect with --dry-run"),
+        (["--serve-only", "--dry-run", "--json"], "--dry-run, --json would have no effect with --serve-only"),
+    ],
+)
+def test_an_option_without_an_effect_is_a_usage_error(stage: Stage, options: list[str], idle: str) -> None:
+    done = stage.assay("run", "scenario.toml", *options)
+
+    assert done.returncode == 2
+    assert idle in " ".join(done.stderr.split())
+
+
 def test_a_terminal_sees_bars_with_score_coverage_and_faults(stage: Stage) -> None:
     stage.script(tasks=4, outcomes={"beta|beta-1|0": "infra_error"})
     ours, theirs = pty.openpty()

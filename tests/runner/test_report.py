@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from contextlib import closing
@@ -15,6 +16,7 @@ from services.contract.results import ErrorInfo, TaskResult
 from services.runner.failures import ReportError
 from services.runner.journal import Journal, RunRecord, RunStatus
 from services.runner.report import Report, write_report
+from services.runner.report.results_file import write_json
 from tests.runner.support.rows import make_plan, make_row, make_run
 
 HOSTILE = [
@@ -198,6 +200,37 @@ def test_a_trial_without_a_row_is_shown_as_missing(tmp_path: Path) -> None:
         "missing",
         "missing",
     ]
+
+
+def test_a_link_stays_a_link_and_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
+    link, pipe, target = tmp_path / "link.json", tmp_path / "pipe", tmp_path / "target.json"
+    link.symlink_to(target)
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+
+    for path in (link, pipe):
+        write_json(path, {"a": 1})
+
+    told = os.read(reader, 1000)
+    os.close(reader)
+    assert link.is_symlink()
+    assert pipe.is_fifo()
+    assert json.loads(target.read_text()) == json.loads(told) == {"a": 1}
+
+
+def test_the_report_holds_of_each_transcript_no_more_than_the_page_shows(tmp_path: Path) -> None:
+    plan = make_plan(tasks=1)
+    row = make_row(plan.trials[0], said="x" * 50_000, question="q" * 50_000, attempts=1)
+
+    report, _ = report_of(tmp_path, [row], make_run(plan))
+
+    said = report.view.trials[0].said
+    assert said.transcript is not None
+    texts = [
+        said.transcript.answer,
+        *(turn.question for held in (said.transcript, *said.attempts) if held for turn in held.turns),
+    ]
+    assert [len(text) < 20_100 for text in texts] == [True, True, True]
 
 
 def test_a_very_long_text_is_cut_visibly_and_kept_whole_in_the_journal(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@ import json
 import os
 import signal
 import socket
-from contextlib import suppress
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,25 @@ def fill(path: Path) -> None:
     with path.open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(b"0" * 4096)
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[int]:
+    """A port that gives the same answer to everybody."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65_536)
+            self.request.sendall(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def only_result(stage: Stage) -> Any:
@@ -167,6 +189,20 @@ def test_a_rejected_request_ends_with_code_2_and_greens_reasons(stage: Stage) ->
     assert "green rejected the request: config.num_tasks: far too many" in done.stderr
     assert [path.name for path in stage.results.iterdir()] == ["journal.db"]
     gone(stage)
+
+
+def test_a_card_with_half_a_surrogate_pair_costs_no_run(stage: Stage) -> None:
+    card = rb'{"name": "\ud800 odd", "version": "1", "description": "\udfff"}'
+    answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(card), card)
+    with answering(answer) as port:
+        text = (stage.folder / "scenario.toml").read_text()
+        before, config = text.split("[[participants]]")[0], text[text.index("[config]") :]
+        odd = f'[[participants]]\nrole = "purple"\nendpoint = "http://127.0.0.1:{port}/"\n'
+        (stage.folder / "scenario.toml").write_text(before + odd + config)
+        done = stage.assay("run", "scenario.toml")
+
+    assert done.returncode == 0, done.stderr
+    assert only_result(stage)[1]["evaluation_metadata"]["provenance"]["agents"]["purple"]["name"] == "? odd"
 
 
 def test_a_row_outside_the_plan_ends_the_run_instead_of_entering_it(stage: Stage) -> None:

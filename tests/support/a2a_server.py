@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 from starlette.types import ASGIApp
 
 from services.contract.a2a.server import Agent, AgentProfile, Server, ServerSettings, Skill, listen
+from tests.support.asgi import InLoop
 
 PROFILE = AgentProfile(
     name="Test agent",
@@ -23,27 +23,13 @@ PROFILE = AgentProfile(
 Wrapper = Callable[[ASGIApp], ASGIApp]
 
 
-class _LoopServer(Server):
-    """Says when it listens and leaves the signals to pytest."""
+class _LoopServer(Server, InLoop):
+    """The product's server without its process."""
 
     def __init__(self, agent: Agent, settings: ServerSettings, *, through: Wrapper | None) -> None:
         super().__init__(agent, PROFILE, settings)
         if through is not None:
             self.config.app = through(self.app)
-        self.listening = asyncio.Event()
-        self.leaving = asyncio.Event()
-
-    async def main_loop(self) -> None:
-        """Wait without uvicorn's tick of 0.1 s."""
-        await self.leaving.wait()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 @contextlib.asynccontextmanager

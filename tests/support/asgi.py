@@ -11,12 +11,17 @@ from typing import Any
 import uvicorn
 
 
-class _Server(uvicorn.Server):
-    """uvicorn that says when it listens and leaves the signals to pytest."""
+class InLoop(uvicorn.Server):
+    """uvicorn that says when it listens, stops when `leaving` is set, and leaves the signals to pytest."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self.leaving = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Wait without uvicorn's tick of 0.1 s."""
+        await self.leaving.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -32,7 +37,7 @@ async def serving_app(build: Callable[[int], Any]) -> AsyncIterator[str]:
     """The base URL, with a trailing slash, of the app that `build` makes for the port it will have."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    server = _Server(
+    server = InLoop(
         uvicorn.Config(build(port), log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1)
     )
     running = asyncio.create_task(server.serve([listener]))
@@ -40,5 +45,5 @@ async def serving_app(build: Callable[[int], Any]) -> AsyncIterator[str]:
         await server.listening.wait()
         yield f"http://127.0.0.1:{port}/"
     finally:
-        server.should_exit = True
+        server.leaving.set()
         await running

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
 from services.contract.a2a.wire import Dialect
 from services.contract.outcomes import AgentFailure, Outcome
+
+_LABEL_CHARS: Final = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +35,7 @@ def read_card(body: bytes, *, found: bool, url: str, forced: Dialect | None, fol
     try:
         card = json.loads(body)
         offers = dict(_offers(card))
+        name, version = _label(card, "name"), _label(card, "version")
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise _no_interface(f"{url}: the agent card is not readable ({error})") from error
     wanted = (Dialect.V1, Dialect.V03) if forced is None else (forced,)
@@ -42,8 +45,8 @@ def read_card(body: bytes, *, found: bool, url: str, forced: Dialect | None, fol
     address = _address(url, offers.get(dialect, ""), follow=follow)
     capabilities = card.get("capabilities")
     return CardInfo(
-        name=str(card.get("name", "")),
-        version=str(card.get("version", "")),
+        name=name,
+        version=version,
         dialect=dialect,
         streaming=isinstance(capabilities, dict) and capabilities.get("streaming") is True,
         url=address,
@@ -71,8 +74,18 @@ def _offers(card: Mapping[str, Any]) -> Iterator[tuple[Dialect, str]]:
             yield dialect, address
 
 
+def _label(card: Mapping[str, Any], key: str) -> str:
+    """For the record: short, and without halves of surrogate pairs, which no artifact could hold."""
+    return _storable(str(card.get(key, ""))[:_LABEL_CHARS])
+
+
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
 def _address(url: str, offered: str, *, follow: bool) -> str:
     """The offered path at our origin; our own URL where the card names the root, as behind a proxy with a prefix."""
+    offered = _storable(offered)
     if follow and offered:
         return urljoin(url, offered)
     try:

@@ -34,9 +34,10 @@ __all__ = [
 ]
 
 CARD_BYTES = 256 << 10
-WATCH_BYTES = 1 << 30
-WATCH_LINE_BYTES = 64 << 20
-"""Green's last artifact holds every row of the assessment."""
+WATCH_BYTES = 1 << 40
+"""Rows stream through and are not held; an agent that answers megabytes to each task must not end the run."""
+WATCH_LINE_BYTES = 256 << 20
+"""A row of a trial with several full replies, every character escaped; green's last artifact, every row in short."""
 
 
 class AgentClient:

@@ -26,6 +26,8 @@ from services.contract.a2a.wire import Dialect, Method, WireError, WireEvent, me
 from services.contract.outcomes import AgentFailure, Outcome
 
 STREAM: Final = "text/event-stream"
+LONG_ANSWER: Final = 256 << 10
+"""Bytes; longer answers, which may take a second, are read beside the event loop."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +48,7 @@ class Exchange:
     """Sends one message and yields what the agent answers until it rests. Everything is in `assembly` as well."""
 
     def __init__(self, route: Route, *, max_line: int, max_bytes: int) -> None:
-        self.assembly = Assembly()
+        self.assembly = Assembly(room=max_bytes)
         self.rested_at = 0.0
         """`time.monotonic()` of the event that ended it."""
         self._route = route
@@ -89,13 +91,13 @@ class Exchange:
         body = request_body(route.dialect, method, params)
         async with route.road.post(route.url, body, route.headers, once=once) as response:
             if response.content_type != STREAM:
-                yield self._take(await read_all(response, max_bytes=self._max_bytes))
+                yield await self._take(await read_all(response, max_bytes=min(self._max_bytes, 4 * self._max_line)))
                 return
             self._pace(idle)
             try:
                 async for data in server_sent(response, max_line=self._max_line, max_bytes=self._max_bytes, idle=idle):
                     if not self.assembly.resting:
-                        yield self._take(data)
+                        yield await self._take(data)
                         self._pace(idle)
             except Cut:
                 if not self.assembly.resting:
@@ -108,31 +110,17 @@ class Exchange:
         elif self.assembly.task_id:
             idle.seconds = self._route.timings.idle_s
 
-    def _take(self, data: bytes) -> WireEvent:
-        text = data.decode("utf-8", "replace")
-        if "\ufffd" in text and "\ufffd".encode() not in data:
-            self.assembly.note("invalid UTF-8 was replaced")
-        try:
-            answer = json.loads(text)
-            if "\\ud" in text.lower():
-                answer = self._whole(answer)
-            if isinstance(answer, dict) and answer.get("error") is not None:
-                raise rpc_failure(answer["error"])
-            event = read_event(answer.get("result") if isinstance(answer, dict) else answer)
-        except (WireError, ValueError, RecursionError) as error:
-            raise protocol(f"the answer is no A2A: {error}", text) from error
+    async def _take(self, data: bytes) -> WireEvent:
+        if len(data) > LONG_ANSWER:
+            event, notes = await asyncio.to_thread(_read, data)
+        else:
+            event, notes = _read(data)
+        for note in notes:
+            self.assembly.note(note)
         self.assembly.add(event)
         if self.assembly.resting:
             self.rested_at = time.monotonic()
         return event
-
-    def _whole(self, answer: object) -> Any:
-        """The answer without halves of surrogate pairs, which models do emit and nothing after this could store."""
-        written = json.dumps(answer, ensure_ascii=False).encode("utf-16", "surrogatepass")
-        clean = written.decode("utf-16", "replace")
-        if "\ufffd" in clean:
-            self.assembly.note("half a surrogate pair was replaced")
-        return json.loads(clean)
 
     async def _recover(self, reason: str, *, patient: bool) -> AsyncGenerator[WireEvent]:
         """Find the task again: GetTask, in 1.0 also Subscribe, until it rests or nothing speaks for its life.
@@ -179,6 +167,32 @@ class Exchange:
         if await self._route.alive():
             return AgentFailure(Outcome.AGENT_ERROR, "dropped", f"the agent dropped the task: {reason}")
         return AgentFailure(Outcome.INFRA_ERROR, "agent_lost", f"the agent is gone: {reason}")
+
+
+def _read(data: bytes) -> tuple[WireEvent, list[str]]:
+    """What an answer says, and what was odd about it. Pure. Raises AgentFailure."""
+    text = data.decode("utf-8", "replace")
+    notes: list[str] = []
+    if "\ufffd" in text and "\ufffd".encode() not in data:
+        notes.append("invalid UTF-8 was replaced")
+    try:
+        answer = json.loads(text)
+        if "\\ud" in text.lower():
+            answer = _whole(answer, notes)
+        if isinstance(answer, dict) and answer.get("error") is not None:
+            raise rpc_failure(answer["error"])
+        return read_event(answer.get("result") if isinstance(answer, dict) else answer), notes
+    except (WireError, ValueError, RecursionError) as error:
+        raise protocol(f"the answer is no A2A: {error}", text) from error
+
+
+def _whole(answer: object, notes: list[str]) -> Any:
+    """The answer without halves of surrogate pairs, which models do emit and nothing after this could store."""
+    written = json.dumps(answer, ensure_ascii=False).encode("utf-16", "surrogatepass")
+    clean = written.decode("utf-16", "replace")
+    if "\ufffd" in clean:
+        notes.append("half a surrogate pair was replaced")
+    return json.loads(clean)
 
 
 def _raise_unless_fleeting(failure: AgentFailure) -> None:

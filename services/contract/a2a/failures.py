@@ -63,15 +63,17 @@ def http_failure(status: int, excerpt: str) -> AgentFailure:
 def rpc_failure(error: object) -> RpcFailure:
     """The `error` of a JSON-RPC answer. Codes outside the specification are told apart by their text."""
     fields = error if isinstance(error, Mapping) else {}
-    code, text = fields.get("code"), str(fields.get("message", ""))[:_EVIDENCE_CHARS]
-    message = f"JSON-RPC error {code}: {text}"
-    if code in _PROTOCOL_CODES or not isinstance(code, int):
+    told, said = fields.get("code"), fields.get("message")
+    code = told if isinstance(told, int) else None
+    text = said[:_EVIDENCE_CHARS] if isinstance(said, str) else ""
+    message = f"JSON-RPC error {'without a code' if code is None else code}: {text}"
+    if code is None or code in _PROTOCOL_CODES:
         failure = RpcFailure(Outcome.AGENT_ERROR, "protocol", message)
     elif code != INTERNAL_ERROR and (kind := infra_kind(text)):
         failure = RpcFailure(Outcome.INFRA_ERROR, kind, message, self_reported=True)
     else:
         failure = RpcFailure(Outcome.AGENT_ERROR, "internal", message)
-    failure.code = code if isinstance(code, int) else None
+    failure.code = code
     return failure
 
 
@@ -80,7 +82,8 @@ def state_failure(state: str, text: str, metadata: Mapping[str, Any]) -> AgentFa
     told = text[:_EVIDENCE_CHARS]
     if state != "failed":
         return AgentFailure(Outcome.AGENT_ERROR, _OWN_FAULTS.get(state, "protocol"), f"task {state}: {told}")
-    outcome, kind = metadata.get(META_OUTCOME), str(metadata.get(META_FAULT) or "failed")
+    outcome, fault = metadata.get(META_OUTCOME), metadata.get(META_FAULT)
+    kind = fault if isinstance(fault, str) and fault else "failed"
     if outcome == Outcome.INFRA_ERROR:
         return AgentFailure(Outcome.INFRA_ERROR, kind, f"task failed: {told}", evidence=told, self_reported=True)
     if outcome != Outcome.AGENT_ERROR and (found := infra_kind(text)):

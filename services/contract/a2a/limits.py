@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.contract.a2a.card import CARD_PATH, OLD_CARD_PATH
 from services.contract.a2a.settings import Limits
+from services.contract.a2a.wire import nested_deeper
 
 OPEN_PATHS: Final = frozenset({CARD_PATH, OLD_CARD_PATH, "/healthz"})
 PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS = -32700, -32600, -32602
@@ -114,7 +115,7 @@ def json_fault(request: Mapping[str, Any], limits: Limits) -> str | None:
     params = request.get("params")
     if params is not None and not isinstance(params, dict):
         return f"params: expected an object, got {type(params).__name__}"
-    if _deeper(params, limits.json_depth):
+    if nested_deeper(params, limits.json_depth):
         return f"params: nested deeper than {limits.json_depth}"
     message = params.get("message") if params else None
     parts = message.get("parts") if isinstance(message, dict) else None
@@ -126,21 +127,6 @@ def json_fault(request: Mapping[str, Any], limits: Limits) -> str | None:
     if any(isinstance(text, str) and len(text.encode("utf-8", "replace")) > limits.part_bytes for text in texts):
         return f"message.parts: a text is larger than {limits.part_bytes} bytes"
     return None
-
-
-def _deeper(value: object, depth: int) -> bool:
-    level = [value]
-    for _ in range(depth):
-        level = [
-            child
-            for item in level
-            if isinstance(item, dict | list)
-            for child in (item.values() if isinstance(item, dict) else item)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return False
-    return True
 
 
 class PatientProtocol(HttpToolsProtocol):

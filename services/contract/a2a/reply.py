@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic_core import from_json
 
 from services.contract.a2a.failures import protocol, state_failure, too_large
-from services.contract.a2a.wire import RESTING_STATES, Part, WireArtifact, WireEvent, WireMessage, WireStatus, WireTask
+from services.contract.a2a.wire import (
+    RESTING_STATES,
+    Part,
+    WireArtifact,
+    WireEvent,
+    WireMessage,
+    WireStatus,
+    WireTask,
+    nested_deeper,
+)
 from services.contract.assessment import META_MODEL, META_USAGE
 from services.contract.conversation import ModelFacts, Reply, Usage
 from services.contract.outcomes import AgentFailure, Outcome, is_error_text
 
 REPLY_BYTES: Final = 4 << 20
 TOOL_CALLS: Final = "tool_calls"
+TOOL_CALLS_DEPTH: Final = 64
+"""They are stored inside rows, and readers of JSON stop at about 200 levels."""
+MOST_REPORTED: Final = 10**12
+"""Tokens, calls or dollars of one reply; above this a report is nonsense."""
+ARTIFACT_COST: Final = 128
+"""What an update of an artifact takes beside its texts, in characters; it takes more on the wire."""
 Told = TypeVar("Told", bound=BaseModel)
 _REPLY_STATES: Final = frozenset({"completed", "input-required"})
 
@@ -26,7 +41,13 @@ class Collected:
     """An artifact as far as it has come."""
 
     name: str
-    texts: list[str]
+    pieces: list[list[str]]
+    """Text by text, each as it came; joined when it is read, since an agent may send it character by character."""
+
+    @property
+    def texts(self) -> list[str]:
+        """Its texts, one for each part."""
+        return ["".join(pieces) for pieces in self.pieces]
 
     @property
     def text(self) -> str:
@@ -37,7 +58,10 @@ class Collected:
 class Assembly:
     """What came so far. Feed every event; once `resting` is true, `reply` gives the reply or says why there is none."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, room: int = 2 * REPLY_BYTES) -> None:
+        """`room`: characters that all artifacts may take; past it AgentFailure is raised."""
+        self._room = room
+        self._held = 0
         self.state = ""
         self.task_id = ""
         self.context_id = ""
@@ -85,12 +109,12 @@ class Assembly:
         known = self.artifacts
         # The artifacts of a whole task win, but a text that came in pieces keeps its seams closed.
         if task.artifacts:
-            self.artifacts = {}
+            self.artifacts, self._held = {}, 0
             for artifact in task.artifacts:
                 self._add_artifact(artifact)
             for key, whole in self.artifacts.items():
                 if key in known and "".join(known[key].texts) == "".join(whole.texts):
-                    whole.texts = known[key].texts
+                    whole.pieces = known[key].pieces
 
     def _rest(self, message: WireMessage | None, metadata: Mapping[str, Any]) -> None:
         self.metadata |= metadata
@@ -102,12 +126,15 @@ class Assembly:
         key = artifact.artifact_id or artifact.name
         texts = self._texts(artifact.parts)
         known = self.artifacts.get(key)
+        self._held += ARTIFACT_COST + len(key) + sum(map(len, texts))
+        if self._held > self._room:
+            raise too_large(self._room)
         if not artifact.append or known is None:
-            self.artifacts[key] = Collected(artifact.name or artifact.artifact_id, texts)
+            self.artifacts[key] = Collected(artifact.name or artifact.artifact_id, [[text] for text in texts])
             return
-        if known.texts and texts:
-            known.texts[-1] += texts.pop(0)
-        known.texts += texts
+        if known.pieces and texts:
+            known.pieces[-1].append(texts.pop(0))
+        known.pieces += [[text] for text in texts]
 
     def _texts(self, parts: Sequence[Part]) -> list[str]:
         for part in parts:
@@ -136,7 +163,7 @@ class Assembly:
             context_id=self.context_id,
             task_id=self.task_id,
             tool_calls=self._tool_calls(),
-            usage=self._told(META_USAGE, Usage),
+            usage=self._usage(),
             model=self._told(META_MODEL, ModelFacts),
             notes=tuple(self._notes),
             latency_s=latency_s,
@@ -149,11 +176,20 @@ class Assembly:
             if artifact.name != TOOL_CALLS:
                 continue
             try:
-                found = json.loads(artifact.text)
-            except (ValueError, RecursionError) as error:
+                found = from_json(artifact.text, allow_inf_nan=False)
+            except ValueError as error:
                 raise protocol(f"the artifact {TOOL_CALLS} is not JSON", artifact.text) from error
+            if nested_deeper(found, TOOL_CALLS_DEPTH):
+                raise protocol(f"the artifact {TOOL_CALLS} is nested deeper than {TOOL_CALLS_DEPTH}", artifact.text)
             calls += found if isinstance(found, list) else [found]
         return tuple(calls)
+
+    def _usage(self) -> Usage | None:
+        usage = self._told(META_USAGE, Usage)
+        if usage is not None and any((value or 0) > MOST_REPORTED for _, value in usage):
+            self.note(f"the agent's report {META_USAGE} is beyond belief")
+            return None
+        return usage
 
     def _told(self, key: str, shape: type[Told]) -> Told | None:
         """What the agent reports beside its words. Unreadable, it is noted and costs nothing."""

@@ -21,7 +21,6 @@ from services.contract.a2a.urls import CheckedResolver, UrlPolicy
 SPARE_CONNECTIONS: Final = 4
 """For CancelTask and GetTask while every other connection streams."""
 _EXCERPT_BYTES: Final = 2_000
-_MAX_EVENTS: Final = 100_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,24 +163,24 @@ async def server_sent(
     response: aiohttp.ClientResponse, *, max_line: int, max_bytes: int, idle: IdleLimit
 ) -> AsyncIterator[bytes]:
     """The data of each event. Raises AgentFailure past a bound, Cut when silent for longer than `idle` says."""
-    received = events = 0
+    received = waiting = 0
     pending: list[bytes] = []
     data: list[bytes] = []
     while chunk := await idle.bound(response.content.readany()):
         received += len(chunk)
-        if received > max_bytes or events > _MAX_EVENTS:
+        if received > max_bytes:
             raise too_large(max_bytes)
         head, *lines = chunk.split(b"\n")
         pending.append(head)
+        waiting += len(head)
         for line in lines:
-            whole, pending = b"".join(pending).removesuffix(b"\r"), [line]
+            whole, pending, waiting = b"".join(pending).removesuffix(b"\r"), [line], len(line)
             if whole.startswith(b"data:"):
                 data.append(whole[5:].removeprefix(b" "))
             elif not whole and data:
-                events += 1
                 yield b"\n".join(data)
                 data = []
-        if sum(map(len, pending)) > max_line:
+        if waiting > max_line:
             raise too_large(max_line)
     if data:
         yield b"\n".join(data)

@@ -47,6 +47,8 @@ class Limits:
     """A response of which the peer reads nothing for this long is cut."""
     history: int = 500
     """Messages of the agent that a task keeps, the newest."""
+    history_bytes: int = 32 * MIB
+    """What they may weigh together; the newest stays whatever it weighs."""
     ended_tasks: int = 1_000
     ended_task_s: float = 3_600.0
 

@@ -21,9 +21,11 @@ from services.contract.a2a.settings import Limits
 class _History:
     """Messages in order: all of the user, the newest of the agent."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._asked: list[Message] = []
-        self._said: deque[Message] = deque(maxlen=limit)
+        self._said: deque[Message] = deque()
+        self._bytes = 0
         self._ids: set[str] = set()
 
     def take(self, task: Task) -> None:
@@ -37,10 +39,18 @@ class _History:
             if message.role == Role.ROLE_USER:
                 self._asked.append(kept)
                 continue
-            if len(self._said) == self._said.maxlen:
-                self._ids.discard(self._said[0].message_id)
             self._said.append(kept)
+            self._bytes += kept.ByteSize()
+            self._forget()
         del task.history[:]
+
+    def _forget(self) -> None:
+        while len(self._said) > self._limits.history or (
+            self._bytes > self._limits.history_bytes and len(self._said) > 1
+        ):
+            oldest = self._said.popleft()
+            self._bytes -= oldest.ByteSize()
+            self._ids.discard(oldest.message_id)
 
     def put(self, task: Task) -> None:
         """Write the messages into a copy that leaves the store."""
@@ -60,7 +70,7 @@ class TaskMemory(TaskStore):
 
     async def save(self, task: Task, context: ServerCallContext) -> None:
         """Keep the task as it is, without a copy, but for its history, which is moved out of it."""
-        self._histories.setdefault(task.id, _History(self._limits.history)).take(task)
+        self._histories.setdefault(task.id, _History(self._limits)).take(task)
         await self._tasks.save(task, context)
         if task.status.state in TERMINAL_TASK_STATES and task.id not in self._ended:
             self._ended[task.id] = (self._clock(), ServerCallContext(user=context.user))

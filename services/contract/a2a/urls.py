@@ -77,6 +77,8 @@ async def refusal(url: str, policy: UrlPolicy) -> str | None:
         found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
     except OSError:
         return None
+    except UnicodeError as error:
+        return f"{parts.hostname!r} is not a host name ({error})"
     return next((fault for *_, address in found if (fault := policy.address_fault(str(address[0])))), None)
 
 

@@ -156,6 +156,22 @@ def compact_json(value: object) -> str:
     return json.dumps(_whole_numbers(value), ensure_ascii=False, separators=(",", ":"))
 
 
+def nested_deeper(value: object, depth: int) -> bool:
+    """True when lists and objects lie more than `depth` levels inside of each other."""
+    level = [value]
+    for _ in range(depth):
+        level = [
+            child
+            for item in level
+            if isinstance(item, dict | list)
+            for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
 def _whole_numbers(value: object) -> object:
     if isinstance(value, float) and value.is_integer() and abs(value) < EXACT_INTEGER:
         return int(value)

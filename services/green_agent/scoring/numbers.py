@@ -240,7 +240,7 @@ def _numbers(text: str, match: re.Match[str]) -> Iterator[Number]:
 def _number(text: str, match: re.Match[str], digits: str, *, alone: bool) -> Number:
     value = float(digits + (match["exponent"] or ""))
     if match["power"]:
-        value *= 10.0 ** int(match["power"])
+        value *= float(f"1e{match['power']}")  # a power of floats raises where this is infinite
     if match["sign"] == "-" or match["inner"] or _in_accounting_brackets(text, match):
         value = -value
     unit = _UNITS.get((match["glued"] or match["spaced"] or "").casefold(), "")

@@ -14,6 +14,7 @@ from services.contract.model_call import (
     ModelFailure,
     ModelUsage,
     Sampling,
+    ToolChoice,
     ToolSpec,
 )
 from services.contract.model_client import ModelClient
@@ -53,7 +54,11 @@ class ModelSession:
         self._fingerprint: str | None = None
 
     async def complete(
-        self, messages: Sequence[ChatMessage], *, tools: Sequence[ToolSpec] = (), purpose: str = "answer"
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[ToolSpec] = (),
+        tool_choice: ToolChoice = "auto",
     ) -> Completion:
         """Call the model once. Raises AgentFailure when the client gives up, with the outcome the client names."""
         key = CallKey(
@@ -61,12 +66,12 @@ class ModelSession:
             benchmark="purple",
             task_id=self._draw.opening,
             trial=self._draw.repeat,
-            purpose=purpose,
+            purpose="answer",
             index=self.calls,
         )
         self.calls += 1
         given = await self._client.complete(
-            messages, tools=tools, sampling=Sampling(), deadline=self._deadline, key=key
+            messages, tools=tools, tool_choice=tool_choice, sampling=Sampling(), deadline=self._deadline, key=key
         )
         self.usage += _usage(given.usage)
         if isinstance(given, ModelFailure):

@@ -21,23 +21,27 @@ class Direct:
     """The tool-calling loop."""
 
     max_tool_calls: int
-    """For one message. When they are spent, the model is asked once more without tools."""
+    """For one message. When they are spent, the model is asked once more and may call none."""
 
     async def solve(self, history: Sequence[ChatMessage], session: ModelSession, toolbox: Toolbox) -> Solved:
         """See `Strategy`."""
-        specs = [
-            ToolSpec(name=tool.name, description=tool.description, parameters=tool.parameters) for tool in toolbox.tools
-        ]
+        offered = _specs(toolbox) if self.max_tool_calls else ()
         said: list[ChatMessage] = []
         left = self.max_tool_calls
         while left > 0:
-            completion = await session.complete([*history, *said], tools=specs)
+            completion = await session.complete([*history, *said], tools=offered)
             if not completion.tool_calls:
                 return _solved(completion, said)
             said.append(_request(completion))
             said.extend(await _run_tools(completion, toolbox, budget=left))
             left -= len(completion.tool_calls)
-        return _solved(await session.complete([*history, *said]), said)
+        return _solved(await session.complete([*history, *said], tools=offered, tool_choice="none"), said)
+
+
+def _specs(toolbox: Toolbox) -> tuple[ToolSpec, ...]:
+    return tuple(
+        ToolSpec(name=tool.name, description=tool.description, parameters=tool.parameters) for tool in toolbox.tools
+    )
 
 
 def _request(completion: Completion) -> ChatMessage:

@@ -58,12 +58,19 @@ class AgentLog:
             await asyncio.to_thread(self.feed, data)
         self.end()
 
+    def _show(self, line: str) -> None:
+        if self._echo is None:
+            return
+        try:
+            self._echo(self.role, line)
+        except OSError:  # nobody reads any more; an unread pipe would stop the agent
+            self._echo = None
+
     def _write(self, lines: list[bytes]) -> None:
         clean = [redact(line.decode(errors="replace").rstrip("\r")) for line in lines]
         self._tail.extend(clean)
-        if self._echo is not None:
-            for line in clean:
-                self._echo(self.role, line)
+        for line in clean:
+            self._show(line)
         if not clean or self._broken:
             return
         try:

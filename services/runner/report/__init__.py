@@ -7,6 +7,7 @@ from pathlib import Path
 
 from services.contract.results import AssessmentResult
 from services.runner.journal import Journal
+from services.runner.report.formats import excerpt
 from services.runner.report.results_file import NAME, result_of, results_document, write_json, write_text
 from services.runner.report.view import ReportView, build_view, models_that_answered
 
@@ -28,7 +29,7 @@ def read_report(journal: Journal, reference: str, folder: Path) -> Report:
     """The report of a run as `folder` would hold it; writes nothing."""
     run = journal.run(reference)
     rows = journal.rows(run.id)
-    transcripts = dict(journal.transcripts(run.id))
+    transcripts = {key: excerpt(said) for key, said in journal.transcripts(run.id)}
     result = result_of(run, rows, models_that_answered(transcripts.values()))
     return Report(
         result=result,

@@ -10,13 +10,16 @@ from typing import Any, Final
 
 from pydantic import JsonValue
 
-from services.contract.conversation import Usage
+from services.contract.conversation import Transcript, Turn, Usage
 from services.contract.results import SubScore, TaskResult
+from services.runner.journal import StoredTranscript
 from services.runner.report.view import BenchmarkView
 
 UNKNOWN: Final = "\N{EN DASH}"
 LONGEST_TEXT: Final = 20_000
 """Characters of one text in the page; whole texts are in the journal."""
+_NOTE: Final = 64
+"""Room for the words about what was cut, so that a text is cut once only."""
 _LABELS: Final = {"scored": "not passed"}
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -96,9 +99,28 @@ def moment(text: str) -> str:
 def cut(text: str) -> str:
     """A text for the page: without control characters, cut visibly when very long."""
     clean = _CONTROLS.sub("\ufffd", text)
-    if len(clean) <= LONGEST_TEXT:
+    if len(clean) <= LONGEST_TEXT + _NOTE:
         return clean
     return f"{clean[:LONGEST_TEXT]}\n[... {len(clean) - LONGEST_TEXT} more characters are in the journal]"
+
+
+def excerpt(said: StoredTranscript) -> StoredTranscript:
+    """What the page shows of a trial's words. All trials are held at once, their whole texts would not always fit."""
+    return StoredTranscript(
+        transcript=None if said.transcript is None else _excerpt(said.transcript),
+        attempts=tuple(None if attempt is None else _excerpt(attempt) for attempt in said.attempts),
+    )
+
+
+def _excerpt(transcript: Transcript) -> Transcript:
+    def turn(whole: Turn) -> Turn:
+        reply = whole.reply
+        if reply is not None:
+            reply = reply.model_copy(update={"text": cut(reply.text), "tool_calls": ()})
+        error = None if whole.error is None else cut(whole.error)
+        return Turn(question=cut(whole.question), reply=reply, error=error)
+
+    return transcript.model_copy(update={"turns": tuple(map(turn, transcript.turns))})
 
 
 def line(text: str) -> str:

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from services.contract.aggregation import aggregate
 from services.contract.conversation import ModelFacts
+from services.contract.printing import Printed
 from services.contract.results import AssessmentResult, TaskResult
 from services.runner.failures import ReportError
 from services.runner.journal import RunRecord, RunStatus
@@ -39,14 +40,14 @@ def result_of(run: RunRecord, rows: Sequence[TaskResult], models: Sequence[Model
 
 
 def results_document(run: RunRecord, result: AssessmentResult) -> dict[str, JsonValue]:
-    """`{"status", "participants", "results"}` with one result object."""
+    """`{"status", "participants", "results"}` with one result object. Long answers are cut visibly; the journal has them."""
     unfinished = {RunStatus.INTERRUPTED: "canceled", RunStatus.LOST: "failed", RunStatus.RUNNING: "failed"}
     nothing_counted = bool(run.plan.trials) and not any(section.counted for section in result.sections)
     status = unfinished.get(run.status, "failed" if nothing_counted else "completed")
     return {
         "status": status,
         "participants": participants(run),
-        "results": [result.model_dump(mode="json")],
+        "results": [Printed().apply(result).model_dump(mode="json")],
     }
 
 
@@ -63,23 +64,31 @@ def write_json(path: Path, document: JsonValue) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file atomically and durably. Raises ReportError naming the path and the remedy."""
-    temporary: Path | None = None
+    """Write a file atomically and durably; a link stays a link. Raises ReportError naming the path and the remedy."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")  # a device or a pipe: replacing it would destroy it
+        else:
+            _replace(path.resolve(), text)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise ReportError(
             f"cannot write {path} ({error.strerror or error}): free space or make the folder writable, then `assay report`;"
             " the journal is whole"
         ) from None
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as file:
+        temporary = Path(file.name)
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise

@@ -178,6 +178,30 @@ class TestReplies:
         assert (reply.text, reply.usage) == ("42", None)
         assert reply.notes == ("the agent's report assay/usage is not readable",)
 
+    @pytest.mark.parametrize(
+        "usage", [{"input_tokens": -1}, {"output_tokens": 10**400}, {"calls": 1e15}, {"cost_usd": 1e300}]
+    )
+    async def test_usage_that_cannot_be_is_noted_and_costs_nothing(
+        self, dialect: str, usage: dict[str, object]
+    ) -> None:
+        async def manner(call: Call) -> web.StreamResponse:
+            return call.answer(call.task("completed", call.artifact("42"), metadata={"assay/usage": usage}))
+
+        reply = await reply_to(dialect, manner)
+
+        assert (reply.text, reply.usage) == ("42", None)
+        assert len(reply.notes) == 1
+
+    async def test_a_model_with_a_name_of_a_megabyte_is_noted_and_not_kept(self, dialect: str) -> None:
+        async def manner(call: Call) -> web.StreamResponse:
+            facts = {"provider": "p", "model": "m" * 1_000_000}
+            return call.answer(call.task("completed", call.artifact("42"), metadata={"assay/model": facts}))
+
+        reply = await reply_to(dialect, manner)
+
+        assert (reply.text, reply.model) == ("42", None)
+        assert reply.notes == ("the agent's report assay/model is not readable",)
+
     async def test_input_required_is_a_reply_and_the_next_message_names_the_task(self, dialect: str) -> None:
         async def manner(call: Call) -> web.StreamResponse:
             if call.text == "first":
@@ -444,8 +468,50 @@ class TestFailures:
 
         assert verdict(await failure_of(dialect, manner)) == "agent_error/protocol"
 
+    @pytest.mark.parametrize("code", [[1], {"code": 1}, "1", None])
+    async def test_an_error_without_a_usable_code_is_a_protocol_error(self, dialect: str, code: object) -> None:
+        async def manner(call: Call) -> web.StreamResponse:
+            return web.json_response({"jsonrpc": "2.0", "id": 1, "error": {"code": code, "message": ["no"]}})
+
+        assert verdict(await failure_of(dialect, manner)) == "agent_error/protocol"
+
+    @pytest.mark.parametrize("calls", ["[" * 65 + "]" * 65, "[" * 9_000, '["\\ud83d"]', "[NaN]", f"[{'9' * 5_000}]"])
+    async def test_tool_calls_that_no_row_can_hold_are_a_protocol_error(self, dialect: str, calls: str) -> None:
+        async def manner(call: Call) -> web.StreamResponse:
+            told = call.artifact(calls, artifact_id="tool_calls", name="tool_calls")
+            return call.answer(call.task("completed", call.artifact("42"), told))
+
+        assert verdict(await failure_of(dialect, manner)) == "agent_error/protocol"
+
+    async def test_a_metadata_kind_that_is_no_text_is_not_taken(self, dialect: str) -> None:
+        async def manner(call: Call) -> web.StreamResponse:
+            metadata = {"assay/outcome": "infra_error", "assay/fault": {"kind": 1}}
+            return call.answer(call.task("failed", message=call.said("no"), metadata=metadata))
+
+        assert verdict(await failure_of(dialect, manner)) == "infra_error/failed"
+
 
 class TestBrokenStreams:
+    async def test_a_flood_in_pieces_over_many_broken_streams_is_cut_off(self, dialect: str) -> None:
+        sent = 0
+
+        async def manner(call: Call) -> web.StreamResponse:
+            nonlocal sent
+            if call.method == "get":
+                return call.answer(call.task("working"))
+            async with call.opened() as stream:
+                await stream.send(call.task("working"))
+                for _ in range(8):
+                    sent += 1
+                    await stream.send(call.update(call.artifact("x" * 500_000, artifact_id=str(sent))))
+            return stream.response
+
+        failure = await failure_of(dialect, manner, streaming=True)
+
+        # A 0.3 stream is not joined again, so that its flood ends with the first.
+        assert verdict(failure) == ("agent_error/too_large" if dialect == "1.0" else "agent_error/dropped")
+        assert sent <= 24
+
     async def test_a_connection_dropped_before_any_answer_is_a_lost_request_and_not_sent_again(
         self, dialect: str
     ) -> None:
@@ -567,6 +633,16 @@ async def test_a_task_that_was_only_accepted_is_asked_after_until_it_ends(dialec
 
 
 class TestCards:
+    async def test_a_card_of_odd_characters_and_sizes_is_read_and_can_be_stored(self, dialect: str) -> None:
+        async with raw_agent(dialect, replies("42"), card_url="http://h/\ud83d") as agent:
+            agent.card |= {"name": "\ud83d" * 1_000, "version": ["9"]}
+            client = AgentClient(agent.url, timings=QUICK)
+            card = await client.card()
+            await client.aclose()
+
+        assert (card.name, card.version) == ("?" * 200, "['9']")
+        assert card.url == agent.url
+
     async def test_a_foreign_address_in_the_card_is_reduced_to_its_path(self, dialect: str) -> None:
         async with raw_agent(dialect, replies("42"), card_url="http://0.0.0.0:1/a2a/v1") as agent:
             client = AgentClient(agent.url, timings=QUICK)

@@ -46,6 +46,18 @@ async def test_the_history_leaves_the_saved_task_and_comes_back_in_every_copy() 
     assert said(await store.get("t", ME)) == said(page.tasks[0]) == ["b", "c", "d"]
 
 
+async def test_a_history_of_heavy_messages_keeps_the_newest_of_them() -> None:
+    store, heavy = TaskMemory(Limits(history_bytes=2_500)), task("t")
+    heavy.history.extend([Message(message_id=f"{n}" * 1_000, role=Role.ROLE_AGENT) for n in range(4)])
+    await store.save(heavy, ME)
+    two = said(await store.get("t", ME))
+    heavy.history.append(Message(message_id="x" * 9_000, role=Role.ROLE_AGENT))
+    await store.save(heavy, ME)
+
+    assert two == ["2" * 1_000, "3" * 1_000]
+    assert said(await store.get("t", ME)) == ["x" * 9_000]
+
+
 async def test_a_task_read_back_and_saved_again_says_nothing_twice() -> None:
     store = TaskMemory(Limits(history=2))
     await store.save(task("t", TaskState.TASK_STATE_WORKING, "a", "b", "c"), ME)

@@ -95,3 +95,8 @@ def test_no_text_makes_the_check_raise(text: str) -> None:
 )
 def test_loopback_is_one_owner(address: str, owner: str) -> None:
     assert owner_of(address) == owner
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".test", "a..test"])
+async def test_a_name_that_can_be_none_is_refused(host: str) -> None:
+    assert "is not a host name" in (await refusal(f"http://{host}/", UrlPolicy()) or "")

@@ -77,3 +77,14 @@ async def test_a_log_that_cannot_be_written_does_not_stop_the_agent(tmp_path: Pa
     await log.pump(stream)
 
     assert log.tail() == "one\ntwo\ufffd\n\nthree"
+
+
+def test_a_log_that_nobody_reads_any_more_is_still_kept(tmp_path: Path) -> None:
+    def closed(_role: str, _line: str) -> None:
+        raise BrokenPipeError
+
+    log = AgentLog("purple", tmp_path / "purple.log", closed)
+    log.feed(b"one\ntwo\n")
+
+    assert log.tail() == "one\ntwo"
+    assert (tmp_path / "purple.log").read_text() == "one\ntwo\n"

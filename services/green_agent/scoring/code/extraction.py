@@ -15,6 +15,10 @@ PYTHON_TAGS: Final = frozenset({"", "python", "python3", "py", "py3", "python2",
 """Languages of blocks that may hold Python. A block tagged otherwise counts when it defines the entry point."""
 
 
+LONGEST_REPLY: Final = 1 << 20
+"""Characters of a reply that are searched, counted from its end: a program comes last, and searching stays within seconds."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Program:
     """What was found in a reply, ready to run."""
@@ -31,9 +35,10 @@ def extract_python(reply: str, *, prompt: str, entry_point: str) -> Program | No
     `prompt` is the code the agent was given (signature and docstring; empty when it was given none): what a whole program
     lacks of it is put before the program, and a body is put after it.
     """
-    text = without_reasoning(reply.replace("\r\n", "\n").replace("\r", "\n"))
-    fenced = blocks(text, is_whole=programs.parses)
-    code = _chosen(fenced, entry_point) if fenced else text
+    text = without_reasoning(reply[-LONGEST_REPLY:].replace("\r\n", "\n").replace("\r", "\n"))
+    fenced = blocks(text, is_whole=programs.Syntax(entry_point).parses)
+    # What was spent on finding the blocks does not count against choosing the last of them.
+    code = _chosen(fenced, programs.Syntax(entry_point)) if fenced else text
     tree = programs.parse(code)
     place: Literal["fence", "reply"] = "fence" if fenced else "reply"
     if tree is not None and programs.defines(tree, entry_point):
@@ -43,12 +48,11 @@ def extract_python(reply: str, *, prompt: str, entry_point: str) -> Program | No
     return Program(source=joined, shape="completion", place=place) if joined is not None else None
 
 
-def _chosen(fenced: list[Block], entry_point: str) -> str:
+def _chosen(fenced: list[Block], syntax: programs.Syntax) -> str:
     """The last block that defines the entry point, else the last that parses, else the last."""
     newest_first = fenced[::-1]
     for block in newest_first:
-        tree = programs.parse(block.text)
-        if tree is not None and programs.defines(tree, entry_point):
+        if syntax.defines(block.text):
             return block.text
     likely = [block for block in newest_first if block.language in PYTHON_TAGS] or newest_first
-    return next((block.text for block in likely if programs.parses(block.text)), likely[0].text)
+    return next((block.text for block in likely if syntax.parses(block.text)), likely[0].text)

@@ -11,8 +11,12 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-MAX_PROGRAM_CHARS: Final = 1 << 18
-"""Longer texts are not read as programs: a parse holds the interpreter lock for about a second per megabyte."""
+MAX_PROGRAM_CHARS: Final = 1 << 16
+"""Longer texts are not read as programs: a parse holds the interpreter lock, and for some texts, such as an f-string of many
+fields, for a time that grows with the square of their length."""
+MAX_PARSED_CHARS: Final = 1 << 20
+PARSE_COST: Final = 200
+"""What the shortest parse takes, in characters."""
 
 _UNREADABLE: Final = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
 # The parser warns about invalid escapes, and warnings may be errors. `catch_warnings` is not safe between threads.
@@ -22,11 +26,6 @@ _PARSER: Final = threading.Lock()
 def parse(source: str) -> ast.Module | None:
     """The syntax tree, or None when the text is no Python."""
     return _read(source, check_scopes=False)
-
-
-def parses(source: str) -> bool:
-    """True when the text is Python syntax; `return` outside of a function still counts."""
-    return parse(source) is not None
 
 
 def compiles(source: str) -> bool:
@@ -46,6 +45,36 @@ def _read(source: str, *, check_scopes: bool) -> ast.Module | None:
         except _UNREADABLE:
             return None
     return tree
+
+
+class Syntax:
+    """What is Python among the texts of one reply.
+
+    Each text is parsed once, and all together up to MAX_PARSED_CHARS: a hostile reply has fences for minutes of parsing.
+    What comes after that bound is not Python.
+    """
+
+    def __init__(self, entry_point: str) -> None:
+        self._entry_point = entry_point
+        self._room = MAX_PARSED_CHARS
+        self._known: dict[str, tuple[bool, bool]] = {}
+
+    def parses(self, text: str) -> bool:
+        """True when the text is Python syntax; `return` outside of a function still counts."""
+        return self._facts(text)[0]
+
+    def defines(self, text: str) -> bool:
+        """True when the text is Python and gives the entry point a definition of its own."""
+        return self._facts(text)[1]
+
+    def _facts(self, text: str) -> tuple[bool, bool]:
+        if text not in self._known:
+            self._room -= len(text) + PARSE_COST
+            if self._room < 0:
+                return False, False
+            tree = parse(text)
+            self._known[text] = tree is not None, tree is not None and defines(tree, self._entry_point)
+        return self._known[text]
 
 
 def defines(tree: ast.Module, name: str) -> bool:

@@ -32,7 +32,7 @@ def test_a_definition_is_one_of_the_module_itself(source: str, *, defined: bool)
 
 
 def test_a_return_outside_of_a_function_parses_and_does_not_compile() -> None:
-    assert programs.parses("return 1")
+    assert programs.parse("return 1") is not None
     assert not programs.compiles("return 1")
 
 
@@ -62,3 +62,12 @@ def test_the_definitions_of_a_prompt_leave_the_function_out() -> None:
 )
 def test_programs_are_the_same_when_only_layout_and_docstrings_differ(other: str, *, same: bool) -> None:
     assert programs.same_program("def f(x):\n    return x + 1", other) is same
+
+
+def test_one_reply_is_parsed_up_to_a_bound_and_what_was_parsed_stays_known() -> None:
+    syntax = programs.Syntax("f")
+    texts = [f"f = {n}\n{'#' * (programs.MAX_PROGRAM_CHARS - 100)}" for n in range(16)]
+
+    assert [syntax.parses(text) for text in texts] == [True] * 15 + [False]
+    assert syntax.defines(texts[0])
+    assert not syntax.defines(texts[15])
