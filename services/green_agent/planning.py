@@ -10,13 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TypeVar
 
 from services.contract.assessment import Shortfall, Strategy
 from services.contract.seeds import rank
 from services.green_agent.benchmarks.base import Task
-
-K = TypeVar("K")
 
 
 class PlanningError(Exception):

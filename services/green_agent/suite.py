@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,9 +16,6 @@ from services.contract.assessment import Strategy, nearest
 from services.contract.results import Section
 from services.green_agent.benchmarks.base import DatasetConfig
 from services.green_agent.benchmarks.registry import UnknownBenchmarkError, benchmark_class
-
-DEFAULT_SUITE: Final = "offline"
-"""The suite that needs no download."""
 
 
 class SuiteError(Exception):

@@ -271,11 +271,6 @@ class Journal:
         with self._transaction() as db:
             db.execute("UPDATE runs SET reported = ? WHERE id = ?", (_json(dict(metadata)), run_id))
 
-    def store_provenance(self, run_id: str, provenance: Mapping[str, JsonValue]) -> None:
-        """Replace the provenance of the current execution, once more is known."""
-        with self._transaction() as db:
-            db.execute("UPDATE runs SET provenance = ? WHERE id = ?", (_json(dict(provenance)), run_id))
-
     def run(self, reference: str) -> RunRecord:
         """The run called by its id, a unique prefix of it, or `latest`. Raises ScenarioError when that is not one run."""
         run_id = self._resolve(reference)
