@@ -100,6 +100,8 @@ def prepare(config: AssessmentConfig, suite: Suite, *, sandbox_fault: str | None
     )
     if config.plan_digest is not None and config.plan_digest != plan.digest:
         raise RequestError([f"plan_digest: the plan is now {plan.digest}, asked for was {config.plan_digest}"])
+    if unknown := sorted(set(config.completed or ()) - {trial.key for trial in plan.trials}):
+        raise RequestError([f"completed: {len(unknown)} keys are not in the plan, such as {unknown[0]!r}"])
     return PreparedPlan(
         plan=plan,
         benchmarks=loaded.benchmarks,

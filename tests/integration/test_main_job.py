@@ -130,11 +130,14 @@ async def test_a_resumed_assessment_runs_only_what_is_missing_and_refuses_anothe
         done = [row.key for row in first.rows[:4]]
         rest = await assess(green_url, agent.url, MIXED | {"plan_digest": digest, "completed": done})
         other = await assess(green_url, agent.url, {"num_tasks": 7, "plan_digest": digest})
+        strange = await assess(green_url, agent.url, MIXED | {"completed": ["options|nope|0"]})
 
     assert {row.key for row in rest.rows} == {row.key for row in first.rows} - set(done)
     assert rest.state == "completed"
     assert other.state == "rejected"
     assert "plan_digest: the plan is now sha256:" in other.text
+    assert strange.state == "rejected"
+    assert "completed: 1 keys are not in the plan, such as 'options|nope|0'" in strange.text
 
 
 async def test_without_a_sandbox_code_is_left_out_aloud_and_never_run() -> None:
