@@ -10,6 +10,7 @@ import sys
 import time
 
 from services.contract.pricing import price_option
+from services.green_agent.benchmarks.base import Setting
 from services.green_agent.benchmarks.options import GeneratorConfig, Options, OptionsConfig
 from services.green_agent.scoring.answers import grade, read
 
@@ -17,7 +18,7 @@ from services.green_agent.scoring.answers import grade, read
 def main(count: int) -> None:
     """Print three lines: generation, grading, prices."""
     price_option(kind="call", spot=1, strike=1, rate=0, dividend_yield=0, volatility=1, days=1)  # imports QuantLib
-    benchmark = Options(OptionsConfig(type="options", generator=GeneratorConfig(count=count)), seed=42)
+    benchmark = Options(OptionsConfig(type="options", generator=GeneratorConfig(count=count)), Setting(seed=42))
 
     start = time.perf_counter()
     tasks = benchmark.tasks()

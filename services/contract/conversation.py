@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -43,6 +44,17 @@ class ModelFacts(BaseModel):
     """As the engine reports it; the reference engine says here that it is no language model. None: it says nothing."""
 
 
+class ReplyFile(BaseModel):
+    """A file the agent returned."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    name: str
+    media_type: str = ""
+    content: bytes
+    """As sent, decoded; never larger than the limits of the A2A client."""
+
+
 class Reply(BaseModel):
     """One reply of the agent, assembled from message, task or stream by `contract.a2a.reply`."""
 
@@ -55,6 +67,8 @@ class Reply(BaseModel):
     context_id: str = ""
     task_id: str = ""
     tool_calls: tuple[JsonValue, ...] = ()
+    files: tuple[ReplyFile, ...] = Field(default=(), exclude=True)
+    """File parts of the answer. Not stored with the transcript: a benchmark that reads them notes what it read."""
     notes: tuple[str, ...] = ()
     """Oddities met on the way, such as a changed context id or replaced invalid UTF-8."""
     usage: Usage | None = None
@@ -74,6 +88,8 @@ class Turn(BaseModel):
     question: str
     reply: Reply | None = None
     error: str | None = None
+    branch: str = ""
+    """Which of the trial's conversations; empty for the first."""
 
 
 class Transcript(BaseModel):
@@ -90,9 +106,21 @@ class Transcript(BaseModel):
         """Text of the last reply, or the empty string when there is none."""
         return next((turn.reply.text for turn in reversed(self.turns) if turn.reply is not None), "")
 
+    def branch(self, name: str) -> tuple[Turn, ...]:
+        """The turns of one of the trial's conversations, in order."""
+        return tuple(turn for turn in self.turns if turn.branch == name)
+
 
 class AgentSession(Protocol):
     """What a benchmark sees of the agent: one conversation. The session keeps the transcript and the deadline itself."""
+
+    def branch(self, name: str) -> AgentSession:
+        """Another conversation with the same agent in the same trial; its turns carry `name`."""
+        ...
+
+    def offer(self, file: Path, *, name: str) -> str:
+        """An address from which the agent may read this file until the trial ends. Raises Failure when none can be given."""
+        ...
 
     async def ask(self, text: str) -> Reply:
         """Send one message and await its reply. Raises AgentFailure; what was said until then is kept."""

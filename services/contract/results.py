@@ -12,6 +12,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from services.contract.conversation import ModelFacts, Transcript, Usage
+from services.contract.judgements import Judgement
 from services.contract.outcomes import POLICY, Outcome
 
 SCHEMA_VERSION: Final = "2.1"
@@ -104,6 +105,12 @@ class TaskResult(_Row):
     """The benchmark's native numbers."""
     sub_scores: dict[str, SubScore] = Field(default_factory=dict)
     """Shares by dimension; a section's sub-score is 100 x the sum earned / the sum possible."""
+    details: dict[str, JsonValue] = Field(default_factory=dict)
+    """Named facts of the benchmark that are no single number. Printed rows carry them at top level too."""
+    question: str = ""
+    """The first message to the agent."""
+    expected: str = ""
+    """The key in words, where there is one."""
     answer: str = ""
     """What was extracted from the reply and scored."""
     explanation: str = ""
@@ -115,6 +122,8 @@ class TaskResult(_Row):
     """Which model answered last, as the agent reports it."""
     latency: Latency = Latency()
     attempts: tuple[Attempt, ...] = ()
+    judgements: tuple[Judgement, ...] = ()
+    """Every call of a judge for this trial."""
     error: ErrorInfo | None = None
     digests: Digests = Digests()
     transcript: Transcript | None = None

@@ -10,25 +10,28 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol, Required, TypedDict
 
 import structlog
+from pydantic import JsonValue
 
 from services.contract import telemetry
 from services.contract.assessment import PlannedTrial
 from services.contract.conversation import ModelFacts, Transcript, Usage
 from services.contract.execution import SandboxError
+from services.contract.judgements import Judgement
 from services.contract.outcomes import POLICY, STOPS_ASSESSMENT, AgentFailure, Failure, Outcome
 from services.contract.results import Attempt, Digests, ErrorInfo, Latency, SubScore, TaskResult
 from services.contract.secrets import redact
 from services.contract.seeds import generator
-from services.green_agent.benchmarks.base import Score, ScoringTools, Task
+from services.green_agent.benchmarks.base import Score, Task
 from services.green_agent.breaker import Breaker
 from services.green_agent.preparation import PreparedPlan
-from services.green_agent.session import Asks, Session
+from services.green_agent.session import Asks, Session, Terms
+from services.green_agent.toolbox import Tools
 
 log = structlog.get_logger()
 
@@ -86,22 +89,35 @@ class _Trial:
     agent_s: float = 0.0
     judge_s: float = 0.0
 
+    judgements: list[Judgement] = field(default_factory=list)
+
     def take(self, session: Session) -> None:
-        self.transcript, self.model = session.transcript, session.model
-        self.usage, self.agent_s = session.usage, session.agent_s
+        told = session.told
+        self.transcript, self.model = session.transcript, told.model
+        self.usage, self.agent_s = told.usage, told.agent_s
 
 
 class Assessment:
     """One run of one plan. `run` may be called once; `cancel` from anywhere on the same loop."""
 
     def __init__(
-        self, prepared: PreparedPlan, agent: Examined, tools: ScoringTools, *, limits: Limits, emit: Emit
+        self,
+        prepared: PreparedPlan,
+        agent: Examined,
+        tools: Tools,
+        *,
+        limits: Limits,
+        emit: Emit,
+        given: Mapping[str, Transcript] | None = None,
     ) -> None:
+        """`given` holds transcripts by trial key: these trials are scored as they stand and nobody is asked."""
         self._prepared = prepared
         self._agent = agent
         self._tools = tools
         self._limits = limits
         self._emit = emit
+        self._given = given or {}
+        self._places = asyncio.Semaphore(limits.max_concurrency)
         self._breaker = Breaker(agent.alive, probe_every_s=limits.probe_every_s, give_up_after_s=limits.give_up_after_s)
         self._open: dict[str, _Trial] = {}
         self._done: set[str] = set()
@@ -133,7 +149,8 @@ class Assessment:
                 self._finish(self._begun(trial), Failure(Outcome.CANCELLED, "operator", "the assessment was cancelled"))
 
     async def _stages(self, trials: Iterator[PlannedTrial]) -> None:
-        await self._meet_agent()
+        if not self._given:
+            await self._meet_agent()
         finished: asyncio.Queue[_Trial | None] = asyncio.Queue(4 * self._limits.max_scoring)
         async with asyncio.TaskGroup() as scorers:
             for _ in range(self._limits.max_scoring):
@@ -180,6 +197,9 @@ class Assessment:
 
     async def _talk(self, trial: _Trial) -> Failure | None:
         """Hold the conversation, again after infrastructure faults. None, or the failure it ends in."""
+        if (given := self._given.get(trial.planned.key)) is not None:
+            trial.transcript = given
+            return None
         for wait_s in (*self._limits.backoff_s, None):
             failure = await self._talk_once(trial)
             if failure is None:
@@ -200,8 +220,19 @@ class Assessment:
         trial.started = loop.time()
         reply_s, task = self._prepared.reply_timeout_s, trial.task
         deadline = trial.started + (self._prepared.trial_timeout_s or reply_s * task.messages)
-        session = Session(self._agent.conversation(), reply_timeout_s=reply_s, trial_deadline=deadline)
-        failure = await self._converse(trial, session)
+        terms = Terms(
+            trial=f"{trial.planned.key}|{len(trial.attempts)}",
+            reply_timeout_s=reply_s,
+            deadline=deadline,
+            places=self._places,
+            shelf=self._tools.shelf,
+        )
+        session = Session(self._agent, terms)
+        try:
+            failure = await self._converse(trial, session)
+        finally:
+            if self._tools.shelf is not None:
+                self._tools.shelf.withdraw(terms.trial)
         trial.take(session)
         if failure is None:
             self._breaker.succeeded()
@@ -232,7 +263,7 @@ class Assessment:
             _internal(defect, "debate")
         debate = session.transcript.turns[len(trial.transcript.turns) :]
         notes = trial.transcript.notes | {"debate": [turn.model_dump(mode="json") for turn in debate]}
-        trial.usage, trial.agent_s = session.usage, session.agent_s
+        trial.usage, trial.agent_s = session.told.usage, session.told.agent_s
         trial.transcript = trial.transcript.model_copy(update={"notes": notes})
 
     async def _score(self, trial: _Trial) -> Score | Failure:
@@ -248,15 +279,19 @@ class Assessment:
         return outcome
 
     async def _score_once(self, trial: _Trial) -> Score | Failure:
-        benchmark = self._prepared.benchmarks[trial.planned.benchmark]
-        try:
-            return await benchmark.score(trial.task, trial.planned.trial, trial.transcript, self._tools)
-        except Failure as failure:
-            return failure
-        except SandboxError as error:
-            return Failure(Outcome.INFRA_ERROR, "sandbox", str(error))
-        except Exception as defect:  # noqa: BLE001 - the boundary, as above
-            return _internal(defect, "scoring")
+        planned = trial.planned
+        benchmark = self._prepared.benchmarks[planned.benchmark]
+        with self._tools.scoring(planned) as (tools, judgements):
+            try:
+                return await benchmark.score(trial.task, planned.trial, trial.transcript, tools)
+            except Failure as failure:
+                return failure
+            except SandboxError as error:
+                return Failure(Outcome.INFRA_ERROR, "sandbox", str(error))
+            except Exception as defect:  # noqa: BLE001 - the boundary, as above
+                return _internal(defect, "scoring")
+            finally:
+                trial.judgements += judgements
 
     async def _before_retry(self, trial: _Trial, failure: Failure, wait_s: float, *, said: Transcript | None) -> None:
         """Keep the failed attempt, with what was said in it if the agent is asked again, and wait."""
@@ -319,6 +354,9 @@ def _row(trial: _Trial, outcome: Score | Failure, prepared: PreparedPlan, *, tot
         model=trial.model,
         latency=Latency(total_s=total_s, agent_s=trial.agent_s, judge_s=trial.judge_s),
         attempts=tuple(trial.attempts),
+        judgements=tuple(trial.judgements),
+        question=trial.task.prompt,
+        expected=trial.task.expected,
         digests=Digests(dataset=facts.dataset_digest, scorer=facts.scorer, prompt=_digest(trial.task.prompt)),
         transcript=transcript,
         **_verdict(outcome),
@@ -333,6 +371,7 @@ class _Verdict(TypedDict, total=False):
     passed: bool
     metrics: dict[str, float | int | bool | str | None]
     sub_scores: dict[str, SubScore]
+    details: dict[str, JsonValue]
     answer: str
     explanation: str
     scored_by: str
@@ -349,6 +388,7 @@ def _verdict(outcome: Score | Failure) -> _Verdict:
         "passed": outcome.passed,
         "metrics": outcome.metrics,
         "sub_scores": outcome.sub_scores,
+        "details": outcome.details,
         "answer": outcome.answer,
         "explanation": outcome.explanation,
         "scored_by": outcome.scored_by,

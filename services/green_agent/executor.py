@@ -36,10 +36,10 @@ from services.contract.printing import Printed
 from services.contract.results import TaskResult
 from services.green_agent import reporting
 from services.green_agent.assessment import Assessment, Limits
-from services.green_agent.benchmarks.base import DatasetError, ScoringTools
+from services.green_agent.benchmarks.base import DatasetError
 from services.green_agent.preparation import PreparedPlan, prepare
 from services.green_agent.suite import SuiteError, bundled_suite, load_suite
-from services.green_agent.toolbox import Toolbox
+from services.green_agent.toolbox import Toolbox, Tools
 
 log = structlog.get_logger()
 
@@ -101,13 +101,15 @@ class GreenExecutor:
         examination = _Examination(self._settings, request, prepared=prepared, tools=tools, out=out, run=run)
         await examination.hold()
 
-    async def _prepare(self, request: AssessmentRequest) -> tuple[PreparedPlan, ScoringTools]:
+    async def _prepare(self, request: AssessmentRequest) -> tuple[PreparedPlan, Tools]:
         named = request.config.eval_config
         path = self._settings.suite_path if named is None else bundled_suite(named)
         suite = await asyncio.to_thread(load_suite, path)
         types = {entry.type for entry in suite.datasets}
-        tools, fault = await self._toolbox.open_for(types.intersection(request.config.datasets or types))
-        prepared = await asyncio.to_thread(prepare, request.config, suite, sandbox_fault=fault)
+        tools = await self._toolbox.open_for(types.intersection(request.config.datasets or types), suite.llm_eval)
+        prepared = await asyncio.to_thread(
+            prepare, request.config, suite, sandbox_fault=tools.sandbox_fault, has_judge=tools.judge is not None
+        )
         return prepared, tools
 
 
@@ -143,7 +145,7 @@ class _Examination:
         request: AssessmentRequest,
         *,
         prepared: PreparedPlan,
-        tools: ScoringTools,
+        tools: Tools,
         out: Emitter,
         run: _Run,
     ) -> None:

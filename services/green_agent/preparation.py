@@ -27,7 +27,7 @@ from services.contract.assessment import (
 )
 from services.contract.results import Section
 from services.green_agent import planning
-from services.green_agent.benchmarks.base import AnyBenchmark, DatasetConfig, DatasetError, Task, digest
+from services.green_agent.benchmarks.base import AnyBenchmark, DatasetConfig, DatasetError, Setting, Task, digest
 from services.green_agent.benchmarks.registry import BENCHMARKS, benchmark_class
 from services.green_agent.suite import Suite
 
@@ -63,7 +63,9 @@ class _Loaded:
     left_out: list[Shortfall]
 
 
-def prepare(config: AssessmentConfig, suite: Suite, *, sandbox_fault: str | None) -> PreparedPlan:
+def prepare(
+    config: AssessmentConfig, suite: Suite, *, sandbox_fault: str | None, has_judge: bool = False
+) -> PreparedPlan:
     """Plan an assessment. `sandbox_fault` is None with a sandbox, else why there is none.
 
     Raises RequestError for a selection that cannot be made and DatasetError for data that cannot be loaded.
@@ -72,7 +74,8 @@ def prepare(config: AssessmentConfig, suite: Suite, *, sandbox_fault: str | None
     seed = values.integer("seed", config.seed, suite.sampling.seed)
     total = _total(values, config, suite)
     entries = _entries(config, suite, total)
-    loaded = _load(entries, seed=seed, sandbox_fault=sandbox_fault)
+    setting = Setting(seed=seed, has_judge=has_judge)
+    loaded = _load(entries, setting, sandbox_fault=sandbox_fault)
     if not loaded.pools:
         raise RequestError([shortfall.reason for shortfall in loaded.left_out])
     strategy = config.sampling_strategy or suite.sampling.strategy
@@ -175,7 +178,7 @@ def _with_count(entry: DatasetConfig, limit: int | None, total: int | None) -> D
     return entry
 
 
-def _load(entries: Sequence[DatasetConfig], *, seed: int, sandbox_fault: str | None) -> _Loaded:
+def _load(entries: Sequence[DatasetConfig], setting: Setting, *, sandbox_fault: str | None) -> _Loaded:
     loaded = _Loaded(pools=[], benchmarks={}, digests={}, left_out=[])
     for entry in entries:
         kind = benchmark_class(entry.type)
@@ -185,7 +188,7 @@ def _load(entries: Sequence[DatasetConfig], *, seed: int, sandbox_fault: str | N
                 Shortfall(stratum=entry.type, requested=entry.limit or 0, available=0, reason=reason)
             )
             continue
-        benchmark, tasks = _made(entry.type, entry.model_dump_json(), seed)
+        benchmark, tasks = _made(entry.type, entry.model_dump_json(), setting)
         loaded.benchmarks.setdefault(entry.type, benchmark)
         earlier = loaded.digests.get(entry.type, "")
         loaded.digests[entry.type] = digest(earlier, sorted([task.id, task.digest] for task in tasks))
@@ -203,11 +206,11 @@ def _load(entries: Sequence[DatasetConfig], *, seed: int, sandbox_fault: str | N
 
 
 @lru_cache(maxsize=KEPT_DATASETS)
-def _made(kind: str, config: str, seed: int) -> tuple[AnyBenchmark, tuple[Task, ...]]:
+def _made(kind: str, config: str, setting: Setting) -> tuple[AnyBenchmark, tuple[Task, ...]]:
     """A benchmark and its tasks. Kept, since every run asks for its plan before it asks for its execution."""
     found = benchmark_class(kind)
     entry = found.config_model.model_validate_json(config)
-    benchmark = found(entry, seed=seed)
+    benchmark = found(entry, setting)
     tasks = tuple(benchmark.tasks())
     _check_tasks(entry.name, tasks)
     return benchmark, tasks

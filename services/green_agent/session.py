@@ -6,12 +6,14 @@ What was said before a failure stays in the transcript, so no evidence is lost.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from pydantic import JsonValue
 
 from services.contract.conversation import ModelFacts, Reply, Transcript, Turn, Usage
-from services.contract.outcomes import AgentFailure
+from services.contract.outcomes import AgentFailure, Failure, Outcome
 from services.contract.secrets import redact
 
 
@@ -23,43 +25,101 @@ class Asks(Protocol):
         ...
 
 
+class Agent(Protocol):
+    """The agent under test, as far as a session needs it."""
+
+    def conversation(self) -> Asks:
+        """A fresh conversation."""
+        ...
+
+
+class Shelf(Protocol):
+    """Serves files to the agent while a trial lasts, see `services.green_agent.files`."""
+
+    def offer(self, file: Path, *, name: str, trial: str) -> str:
+        """The address of a file."""
+        ...
+
+    def withdraw(self, trial: str) -> None:
+        """Nothing of the trial is served any more."""
+        ...
+
+
+@dataclass(kw_only=True, slots=True)
+class Told:
+    """What all conversations of a trial add up to."""
+
+    turns: list[Turn] = field(default_factory=list)
+    notes: dict[str, JsonValue] = field(default_factory=dict)
+    agent_s: float = 0.0
+    """Seconds spent waiting for the agent, summed over conversations."""
+    waited_s: float = 0.0
+    """Seconds spent waiting for a free place; they extend the trial, since they are not the agent's."""
+    usage: Usage = field(default_factory=Usage)
+    model: ModelFacts | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Terms:
+    """What holds for every conversation of a trial; times in seconds, the deadline as loop time."""
+
+    trial: str
+    reply_timeout_s: float
+    deadline: float
+    places: asyncio.Semaphore
+    """Messages in flight to the agent, over all trials."""
+    shelf: Shelf | None = None
+
+
 class Session:
     """Satisfies `contract.conversation.AgentSession`."""
 
-    def __init__(self, conversation: Asks, *, reply_timeout_s: float, trial_deadline: float) -> None:
-        self._conversation = conversation
-        self._reply_timeout_s = reply_timeout_s
-        self._trial_deadline = trial_deadline
-        self._turns: list[Turn] = []
-        self._notes: dict[str, JsonValue] = {}
-        self.agent_s = 0.0
-        """Seconds spent waiting for the agent."""
-        self.usage = Usage()
-        self.model: ModelFacts | None = None
+    def __init__(self, agent: Agent, terms: Terms, *, name: str = "", told: Told | None = None) -> None:
+        self._agent = agent
+        self._conversation = agent.conversation()
+        self._terms = terms
+        self._name = name
+        self.told = Told() if told is None else told
 
     @property
     def transcript(self) -> Transcript:
-        """All that was said so far."""
-        return Transcript(turns=tuple(self._turns), notes=dict(self._notes))
+        """All that was said so far, in every conversation of the trial."""
+        return Transcript(turns=tuple(self.told.turns), notes=dict(self.told.notes))
+
+    def branch(self, name: str) -> Session:
+        """Another conversation of the same trial."""
+        return Session(self._agent, self._terms, name=name, told=self.told)
 
     def note(self, key: str, value: JsonValue) -> None:
         """Keep something beside the words in the transcript."""
-        self._notes[key] = value
+        self.told.notes[key] = value
+
+    def offer(self, file: Path, *, name: str) -> str:
+        """An address of the file, valid until the trial ends. Raises Failure when green serves no files."""
+        if self._terms.shelf is None:
+            raise Failure(Outcome.INFRA_ERROR, "no_shelf", "this evaluator cannot serve files to the agent")
+        return self._terms.shelf.offer(file, name=name, trial=self._terms.trial)
 
     async def ask(self, text: str) -> Reply:
         """Send one message and await its reply. Raises AgentFailure; both sides are kept either way."""
         loop = asyncio.get_running_loop()
-        started = loop.time()
-        deadline = min(started + self._reply_timeout_s, self._trial_deadline)
-        try:
-            reply = await self._conversation.ask(text, deadline)
-        except AgentFailure as failure:
-            said = f"{failure.kind}: {failure.message}"
-            self._turns.append(Turn(question=redact(text), error=redact(f"{said}\n{failure.evidence}".strip())))
-            raise
-        finally:
-            self.agent_s += loop.time() - started
-        self._turns.append(Turn(question=redact(text), reply=reply.model_copy(update={"text": redact(reply.text)})))
-        self.usage += reply.usage or Usage()
-        self.model = reply.model or self.model
+        waiting = loop.time()
+        async with self._terms.places:
+            started = loop.time()
+            self.told.waited_s += started - waiting
+            deadline = min(started + self._terms.reply_timeout_s, self._terms.deadline + self.told.waited_s)
+            try:
+                reply = await self._conversation.ask(text, deadline)
+            except AgentFailure as failure:
+                said = f"{failure.kind}: {failure.message}"
+                self._keep(text, error=redact(f"{said}\n{failure.evidence}".strip()))
+                raise
+            finally:
+                self.told.agent_s += loop.time() - started
+        self._keep(text, reply=reply.model_copy(update={"text": redact(reply.text)}))
+        self.told.usage += reply.usage or Usage()
+        self.told.model = reply.model or self.told.model
         return reply
+
+    def _keep(self, question: str, *, reply: Reply | None = None, error: str | None = None) -> None:
+        self.told.turns.append(Turn(question=redact(question), reply=reply, error=error, branch=self._name))

@@ -16,6 +16,7 @@ from services.contract.assessment import Strategy, nearest
 from services.contract.results import Section
 from services.green_agent.benchmarks.base import DatasetConfig
 from services.green_agent.benchmarks.registry import UnknownBenchmarkError, benchmark_class
+from services.green_agent.judge.settings import JudgeSettings
 
 
 class SuiteError(Exception):
@@ -47,6 +48,8 @@ class Suite(BaseModel):
     description: str = ""
     datasets: tuple[DatasetConfig, ...] = Field(min_length=1)
     sampling: Sampling = Sampling()
+    llm_eval: JudgeSettings | None = None
+    """The judge; absent: there is none."""
     section_weights: dict[Section, float] = Field(default_factory=dict)
     """Share of each section in the overall score; equal when empty. Renormalised over the sections of the plan."""
     timeout_seconds: float = Field(default=300.0, gt=0)

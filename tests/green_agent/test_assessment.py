@@ -8,6 +8,7 @@ from services.contract.outcomes import AgentFailure, Outcome
 from services.contract.results import TaskResult
 from services.green_agent.assessment import DEBATE_QUESTION, Assessment, Limits
 from services.green_agent.benchmarks.base import Score, ScoringTools, Task
+from services.green_agent.toolbox import Tools
 from tests.support.assessments import FAST, Parrot, ScriptedAgent, TwoQuestions, echo, prepared, run
 
 
@@ -149,7 +150,7 @@ async def test_cancel_ends_in_flight_and_waiting_trials_as_cancelled_and_keeps_t
 
     limits = replace(FAST, max_concurrency=2)
     agent = ScriptedAgent(first_only)
-    assessment = Assessment(prepared(tasks=9), agent, ScoringTools(), limits=limits, emit=emit)
+    assessment = Assessment(prepared(tasks=9), agent, Tools(), limits=limits, emit=emit)
     running = asyncio.create_task(assessment.run())
     await reached.wait()
     await finished.wait()
@@ -163,7 +164,7 @@ async def test_cancel_ends_in_flight_and_waiting_trials_as_cancelled_and_keeps_t
 async def test_completed_trials_are_not_run_again() -> None:
     rows: list[TaskResult] = []
     agent = ScriptedAgent(echo)
-    assessment = Assessment(prepared(tasks=5), agent, ScoringTools(), limits=FAST, emit=rows.append)
+    assessment = Assessment(prepared(tasks=5), agent, Tools(), limits=FAST, emit=rows.append)
 
     await assessment.run(skip=frozenset({"parrot|q1|0", "parrot|q3|0"}))
 

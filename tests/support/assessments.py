@@ -10,9 +10,10 @@ from services.contract.conversation import AgentSession, Reply, Transcript
 from services.contract.outcomes import AgentFailure
 from services.contract.results import Section, TaskResult
 from services.green_agent.assessment import Assessment, Limits
-from services.green_agent.benchmarks.base import Benchmark, DatasetConfig, Score, ScoringTools, Task
+from services.green_agent.benchmarks.base import Benchmark, DatasetConfig, Score, ScoringTools, Setting, Task
 from services.green_agent.preparation import PreparedPlan
 from services.green_agent.session import Asks
+from services.green_agent.toolbox import Tools
 from tests.support.rows import plan_of
 
 Answer = Callable[[str, int, float], Awaitable[Reply]]
@@ -95,7 +96,7 @@ async def echo(text: str, before: int, deadline: float) -> Reply:
 
 def prepared(*, tasks: int, trials: int = 1, benchmark: type[Parrot] = Parrot, debate: bool = False) -> PreparedPlan:
     """A plan over the first `tasks` of a benchmark."""
-    made = benchmark(DatasetConfig(type=benchmark.name), seed=1)
+    made = benchmark(DatasetConfig(type=benchmark.name), Setting(seed=1))
     found = made.tasks()[:tasks]
     planned = [
         PlannedTrial(
@@ -122,5 +123,5 @@ def prepared(*, tasks: int, trials: int = 1, benchmark: type[Parrot] = Parrot, d
 async def run(plan: PreparedPlan, agent: ScriptedAgent, *, limits: Limits = FAST) -> list[TaskResult]:
     """Run a plan to its end and return its rows."""
     rows: list[TaskResult] = []
-    await Assessment(plan, agent, ScoringTools(), limits=limits, emit=rows.append).run()
+    await Assessment(plan, agent, Tools(), limits=limits, emit=rows.append).run()
     return rows

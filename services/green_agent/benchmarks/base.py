@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from services.contract.conversation import AgentSession, Transcript
 from services.contract.execution import Job, JobResult, SandboxInfo
 from services.contract.results import Section, SubScore
+from services.green_agent.data.store import Store
+from services.green_agent.judge.asking import Judge
 
 
 class DatasetError(Exception):
@@ -54,6 +56,8 @@ class Task:
     """sha256 of everything that defines the task: what is asked and how it is judged."""
     messages: int = 1
     """Planned messages to the agent, for the deadline of the trial."""
+    expected: str = ""
+    """The key in words, for the row; never sent to the agent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +74,8 @@ class Score:
     explanation: str = ""
     metrics: dict[str, float | int | bool | str | None] = field(default_factory=dict)
     sub_scores: dict[str, SubScore] = field(default_factory=dict)
+    details: dict[str, JsonValue] = field(default_factory=dict)
+    """Named facts that are no single number."""
 
 
 class Sandbox(Protocol):
@@ -89,21 +95,27 @@ class Sandbox(Protocol):
         ...
 
 
-class Judge(Protocol):
-    """Decides what no rule can. The finance suite brings the first benchmarks that need one."""
-
-    @property
-    def name(self) -> str:
-        """Model and prompt version, for `scored_by`."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoringTools:
-    """What a scorer may use. A benchmark that needs a tool says so in `needs`, and is never run without it."""
+    """What a scorer may use. A benchmark that needs a tool says so and is never run without it."""
 
     sandbox: Sandbox | None = None
     judge: Judge | None = None
+
+
+JudgeNeed = Literal["never", "some", "all"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """What a benchmark is built in, beside its suite entry."""
+
+    seed: int
+    """Run seed."""
+    has_judge: bool = False
+    """True when a judge will be there for scoring."""
+    store: Store = field(default_factory=Store)
+    """Where data sets are found."""
 
 
 C = TypeVar("C", bound=DatasetConfig)
@@ -111,7 +123,7 @@ T = TypeVar("T", bound=Task)
 
 
 class Benchmark(ABC, Generic[C, T]):
-    """One benchmark, built from its suite entry and the run seed.
+    """One benchmark, built from its suite entry and its setting.
 
     Contract: `tasks` is called once, in a worker thread, and returns at least one task or raises DatasetError; ids are unique.
     `converse` and `score` run concurrently for many trials and keep no state between them. `score` reads only the task, the
@@ -129,13 +141,22 @@ class Benchmark(ABC, Generic[C, T]):
     endless: ClassVar[bool] = False
     """True for a generator: without a limit of its own it is asked for as many tasks as the plan could take."""
 
-    def __init__(self, config: C, *, seed: int) -> None:
+    def __init__(self, config: C, setting: Setting) -> None:
         self.config = config
-        self.seed = seed
+        self.setting = setting
+        self.seed = setting.seed
 
     @abstractmethod
     def tasks(self) -> Sequence[T]:
         """All tasks of this entry in canonical order, validated. Raises DatasetError, never returns nothing."""
+
+    def judge_need(self) -> JudgeNeed:
+        """How many of the tasks can only be scored by a judge. Asked after `tasks`."""
+        return "never"
+
+    def notes(self) -> Mapping[str, JsonValue]:
+        """What was found while loading and belongs into the record: sources, skipped rows, audit. Asked after `tasks`."""
+        return {}
 
     async def converse(self, task: T, trial: int, agent: AgentSession) -> None:  # noqa: ARG002 - for overrides
         """Talk to the agent; the session keeps the transcript. Default: one question, one answer."""

@@ -29,8 +29,9 @@ from services.green_agent.benchmarks.base import (
     Task,
     digest,
 )
-from services.green_agent.data.loading import DataError, load_jsonl
+from services.green_agent.data.loading import load_jsonl
 from services.green_agent.data.registry import known_issues, source
+from services.green_agent.data.store import DataError
 from services.green_agent.scoring.code import programs, verdicts
 from services.green_agent.scoring.code.assertions import NotPairs, Pairs, take_apart
 from services.green_agent.scoring.code.extraction import Program, extract_python

@@ -11,14 +11,11 @@ from pathlib import Path
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from services.green_agent.data.registry import Source
+from services.green_agent.data.store import DataError
 
 Row = dict[str, JsonValue]
 
 _ROW = TypeAdapter(Row)
-
-
-class DataError(Exception):
-    """A file of tasks is missing, broken or not the published one. The text names it and the remedy."""
 
 
 def load_jsonl(source: Source, path: Path) -> list[Row]:

@@ -14,14 +14,14 @@ from pydantic import ValidationError
 from services.contract.conversation import Reply, Transcript, Turn
 from services.contract.execution import Job, JobResult, Limits, SandboxError, SandboxInfo, Split
 from services.contract.outcomes import Failure, Outcome
-from services.green_agent.benchmarks.base import Sandbox, Score, ScoringTools
+from services.green_agent.benchmarks.base import Sandbox, Score, ScoringTools, Setting
 from services.green_agent.benchmarks.humaneval import HumanEval, HumanEvalConfig, HumanEvalTask
 from services.green_agent.data.registry import known_issues
 from services.green_agent.sandbox import open_sandbox
 from services.green_agent.scoring.code.fences import blocks
 
 CONFIG = HumanEvalConfig(type="humaneval")
-BENCHMARK = HumanEval(CONFIG, seed=7)
+BENCHMARK = HumanEval(CONFIG, Setting(seed=7))
 TASKS = BENCHMARK.tasks()
 BY_ID = {task.id: task for task in TASKS}
 SPLIT = {f"HumanEval/{number}" for number in (32, 33, 38, 44, 50, 53, 151)}
@@ -77,7 +77,7 @@ class TestTasks:
         assert len({task.digest for task in TASKS}) == 164
 
     def test_the_same_digest_comes_from_a_second_load(self) -> None:
-        again = HumanEval(CONFIG, seed=8).tasks()
+        again = HumanEval(CONFIG, Setting(seed=8)).tasks()
 
         assert [task.digest for task in again] == [task.digest for task in TASKS]
 
@@ -356,7 +356,7 @@ class ListeningSandbox:
 async def seed_used(sandbox: Sandbox, *, run_seed: int, task_id: str, trial: int) -> int:
     listening = ListeningSandbox(sandbox)
     reply = said(fenced(BY_ID[task_id].reference))
-    await HumanEval(CONFIG, seed=run_seed).score(BY_ID[task_id], trial, reply, ScoringTools(sandbox=listening))
+    await HumanEval(CONFIG, Setting(seed=run_seed)).score(BY_ID[task_id], trial, reply, ScoringTools(sandbox=listening))
     (job,) = listening.jobs
     assert isinstance(job, Split)
     return job.seed

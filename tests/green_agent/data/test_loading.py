@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from services.green_agent.data.loading import DataError, Row, check_rows, content_sha256, load_jsonl
+from services.green_agent.data.loading import Row, check_rows, content_sha256, load_jsonl
 from services.green_agent.data.registry import Source, known_issues, source
+from services.green_agent.data.store import DataError
 
 ROWS: list[Row] = [{"id": 10, "text": "é"}, {"id": 9, "text": "b"}]
 CONTENT = '{"id":"10","text":"é"}\n{"id":"9","text":"b"}'

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from services.contract.conversation import Reply, Transcript, Turn
 from services.contract.results import Section, SubScore
-from services.green_agent.benchmarks.base import DatasetError, ScoringTools
+from services.green_agent.benchmarks.base import DatasetError, ScoringTools, Setting
 from services.green_agent.benchmarks.options import Options, OptionsConfig, OptionsTask
 from services.green_agent.benchmarks.options.template import Category
 from services.green_agent.benchmarks.registry import benchmark_class
@@ -62,8 +62,8 @@ def test_a_longer_set_begins_like_a_shorter_one() -> None:
 def test_another_process_makes_the_same_questions() -> None:
     code = (
         "from services.green_agent.benchmarks.options import Options, OptionsConfig\n"
-        "from services.green_agent.benchmarks.base import digest\n"
-        "tasks = Options(OptionsConfig(type='options'), seed=42).tasks()\n"
+        "from services.green_agent.benchmarks.base import Setting, digest\n"
+        "tasks = Options(OptionsConfig(type='options'), Setting(seed=42)).tasks()\n"
         "print(digest([task.digest for task in tasks]))"
     )
     elsewhere = [
@@ -78,13 +78,15 @@ def test_another_process_makes_the_same_questions() -> None:
 def test_the_seed_of_the_generator_beats_the_seed_of_the_run() -> None:
     pinned = config(generator={"seed": 7, "count": 9})
 
-    assert Options(pinned, seed=1).tasks() == Options(pinned, seed=2).tasks()
-    assert Options(config(generator={"count": 9}), seed=7).tasks() == Options(pinned, seed=1).tasks()
-    assert Options(pinned, seed=1).tasks()[0].digest != options(count=9).tasks()[0].digest
+    assert Options(pinned, Setting(seed=1)).tasks() == Options(pinned, Setting(seed=2)).tasks()
+    assert Options(config(generator={"count": 9}), Setting(seed=7)).tasks() == Options(pinned, Setting(seed=1)).tasks()
+    assert Options(pinned, Setting(seed=1)).tasks()[0].digest != options(count=9).tasks()[0].digest
 
 
 def test_categories_may_be_chosen_by_slug_or_title_and_keep_their_questions() -> None:
-    chosen = Options(config(generator={"count": 4, "categories": ["P&L Attribution", "race-to-10m"]}), seed=42).tasks()
+    chosen = Options(
+        config(generator={"count": 4, "categories": ["P&L Attribution", "race-to-10m"]}), Setting(seed=42)
+    ).tasks()
 
     assert [task.id for task in chosen] == [
         "opt-g1-pnl-attribution-0",
@@ -96,13 +98,15 @@ def test_categories_may_be_chosen_by_slug_or_title_and_keep_their_questions() ->
 
 
 def test_the_filter_keeps_only_its_categories() -> None:
-    kept = Options(config(categories=["Greeks Analysis"]), seed=42).tasks()
+    kept = Options(config(categories=["Greeks Analysis"]), Setting(seed=42)).tasks()
 
     assert kept == [task for task in TASKS if task.stratum == "greeks-analysis"]
 
 
 def test_a_filter_that_leaves_nothing_is_an_error() -> None:
-    benchmark = Options(config(categories=["risk-management"], generator={"categories": ["copy-trading"]}), seed=1)
+    benchmark = Options(
+        config(categories=["risk-management"], generator={"categories": ["copy-trading"]}), Setting(seed=1)
+    )
 
     with pytest.raises(DatasetError, match="no question is left"):
         benchmark.tasks()
@@ -124,9 +128,9 @@ def test_a_wrong_configuration_is_refused(keys: dict[str, object], message: str)
 
 def test_by_default_all_categories_are_asked_and_a_higher_limit_makes_more_questions() -> None:
     assert config().generator.model_dump() == {"seed": None, "count": None, "categories": None}
-    assert list(Options(config(), seed=42).tasks()) == list(TASKS)
-    assert len(Options(config(limit=12), seed=42).tasks()) == 90
-    assert len(Options(config(limit=100), seed=42).tasks()) == 100
+    assert list(Options(config(), Setting(seed=42)).tasks()) == list(TASKS)
+    assert len(Options(config(limit=12), Setting(seed=42)).tasks()) == 90
+    assert len(Options(config(limit=100), Setting(seed=42)).tasks()) == 100
 
 
 @pytest.mark.parametrize("task", TASKS[:60], ids=lambda task: task.id)

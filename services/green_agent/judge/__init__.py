@@ -1,0 +1,1 @@
+"""The judge: a language model that decides what no rule can, and is never trusted further than its verdicts are valid."""
