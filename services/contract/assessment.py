@@ -14,8 +14,18 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Final, Literal, NoReturn
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
+from services.contract.conversation import Transcript
 from services.contract.results import Section, trial_key
 
 MAX_FAULT_TEXT: Final = 2_000
@@ -166,10 +176,13 @@ class AssessmentConfig(BaseModel):
 class AssessmentRequest(BaseModel):
     """A validated request."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     participants: dict[str, str]
+    """Empty only when transcripts are given."""
     config: AssessmentConfig = AssessmentConfig()
+    transcripts: dict[str, Transcript] = Field(default_factory=dict)
+    """By trial key: score these as they stand, ask nobody, and leave the rest of the plan alone."""
     ignored_keys: tuple[str, ...] = ()
 
     @property
@@ -187,9 +200,10 @@ def parse_request(text: str) -> AssessmentRequest:
     """Read a request from the text of a message. Raises RequestError with every fault found."""
     raw = _strict_object(text)
     faults: list[str] = []
-    participants = _participants(raw.get("participants"), faults)
+    transcripts = _transcripts(raw.get("transcripts"), faults)
+    participants = {} if transcripts else _participants(raw.get("participants"), faults)
     config = _config(raw.get("config"), faults)
-    if config is not None and not faults:
+    if config is not None and not faults and participants:
         if config.purple_role is not None and config.purple_role not in participants:
             faults.append(
                 f"config.purple_role {config.purple_role!r} is no participant; roles: {', '.join(participants)}"
@@ -198,8 +212,8 @@ def parse_request(text: str) -> AssessmentRequest:
             faults.append(f"several participants ({', '.join(participants)}): name one in config.purple_role")
     if faults or config is None:
         raise RequestError(faults)
-    ignored = tuple(sorted(key for key in raw if key not in {"participants", "config"}))
-    return AssessmentRequest(participants=participants, config=config, ignored_keys=ignored)
+    ignored = tuple(sorted(key for key in raw if key not in AssessmentRequest.model_fields))
+    return AssessmentRequest(participants=participants, config=config, transcripts=transcripts, ignored_keys=ignored)
 
 
 def parse_config(raw: Mapping[str, object]) -> AssessmentConfig:
@@ -251,6 +265,15 @@ def _participants(raw: object, faults: list[str]) -> dict[str, str]:
         else:
             found[role] = str(url).rstrip("/") + "/"
     return found
+
+
+def _transcripts(raw: object, faults: list[str]) -> dict[str, Transcript]:
+    try:
+        return TypeAdapter(dict[str, Transcript]).validate_python(raw or {})
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        faults.append(f"transcripts.{'.'.join(map(str, fault['loc']))}: {fault['msg']}")
+        return {}
 
 
 def _url_fault(url: object) -> str | None:

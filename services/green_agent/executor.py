@@ -11,6 +11,7 @@ import time
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 import structlog
 from pydantic import JsonValue
@@ -42,6 +43,9 @@ from services.green_agent.suite import SuiteError, bundled_suite, load_suite
 from services.green_agent.toolbox import Toolbox, Tools
 
 log = structlog.get_logger()
+
+NOBODY: Final = "http://127.0.0.1:9/"
+"""Address of no agent: with given transcripts nobody is asked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +95,8 @@ class GreenExecutor:
         await self._toolbox.aclose()
 
     async def _answer(self, request: AssessmentRequest, out: Emitter, run: _Run) -> None:
-        if (fault := await refusal(request.purple_url, self._settings.participant_urls)) is not None:
+        policy = self._settings.participant_urls
+        if request.participants and (fault := await refusal(request.purple_url, policy)) is not None:
             raise RequestError([f"participants.{request.purple_role}: {fault}"])
         prepared, tools = await self._prepare(request)
         if request.config.plan_only:
@@ -155,7 +160,12 @@ class _Examination:
         self._tools = tools
         self._out = out
         self._run = run
+        planned = {trial.key for trial in prepared.plan.trials}
+        if unknown := sorted(request.transcripts.keys() - planned):
+            raise RequestError([f"transcripts: {len(unknown)} keys are not in the plan, such as {unknown[0]!r}"])
         skip = frozenset(request.config.completed or ())
+        if request.transcripts:
+            skip = frozenset(planned - request.transcripts.keys())
         self._skip = skip
         self._plan = prepared.plan.model_copy(
             update={"trials": tuple(trial for trial in prepared.plan.trials if trial.key not in skip)}
@@ -172,16 +182,18 @@ class _Examination:
         started = time.time()
         concurrency = config.max_concurrency or limits.max_concurrency
         policy = self._settings.participant_urls
-        async with aclosing(AgentClient(self._request.purple_url, concurrency=concurrency, policy=policy)) as agent:
+        url = self._request.purple_url if self._request.participants else NOBODY
+        async with aclosing(AgentClient(url, concurrency=concurrency, policy=policy)) as agent:
             assessment = Assessment(
                 self._prepared,
                 agent,
                 self._tools,
                 limits=replace(limits, max_concurrency=concurrency),
                 emit=self._unsent.put_nowait,
+                given=self._request.transcripts,
             )
             self._run.attach(assessment)
-            purple = await _card(agent)
+            purple = await _card(agent) if self._request.participants else {}
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._send_rows())
                 await assessment.run(skip=self._skip)
@@ -210,6 +222,8 @@ class _Examination:
             "conduct_debate": self._prepared.debate,
             "ignored_keys": list(self._request.ignored_keys),
             "sandbox": None if self._tools.sandbox is None else self._tools.sandbox.info.model_dump(mode="json"),
+            "judge_config": None if self._tools.judge is None else self._tools.judge.description(),
+            "rescored": len(self._request.transcripts),
             "started_at": started,
             "duration_s": time.time() - started,
         }

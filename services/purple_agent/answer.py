@@ -20,6 +20,8 @@ class Answer:
     """Sum over all model calls; None for a baseline."""
     model: ModelFacts | None = None
     tool_calls: tuple[JsonValue, ...] = ()
+    repeated: bool = False
+    """Send the text a second time, in the status: what a careless agent does, for testing evaluators."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,7 @@ from services.contract.a2a.options import server_options
 if TYPE_CHECKING:
     from services.contract.a2a.settings import ServerSettings
     from services.contract.endpoints import Endpoint
+    from services.purple_agent.baselines.twists import Twist
     from services.purple_agent.server import Purple
     from services.purple_agent.settings import Settings
 
@@ -65,6 +66,7 @@ def main() -> None:
     show_envvar=True,
     help="Sandbox service; without it no execute_python.",
 )
+@click.option("--twist", metavar="NAME[:ARG]", help="Spoil or puff up the model's answers, for testing evaluators.")
 @click.option("--emit-tool-calls", is_flag=True, help="Also send the artifact `tool_calls`.")
 @click.option(
     "--max-concurrency", type=click.IntRange(1, 4096), default=64, show_default=True, help="Messages at once."
@@ -83,12 +85,18 @@ def serve(*, settings: ServerSettings, baseline: str | None, max_concurrency: in
         _refuse_model_flags([*flags])
         sys.exit(_with_baseline(baseline, settings, max_concurrency).serve())
     emit_tool_calls = flags.pop("emit_tool_calls")
+    twist = _twist(flags.pop("twist"))
     endpoint = _endpoint({name: flags.pop(name) for name in _ENDPOINT_VARIABLES})
     agent_settings = _settings(flags)
     from services.purple_agent.server import with_model  # noqa: PLC0415 - likewise
 
     purple = with_model(
-        endpoint, agent_settings, server=settings, max_concurrency=max_concurrency, emit_tool_calls=emit_tool_calls
+        endpoint,
+        agent_settings,
+        server=settings,
+        max_concurrency=max_concurrency,
+        emit_tool_calls=emit_tool_calls,
+        twist=twist,
     )
     sys.exit(purple.serve())
 
@@ -121,6 +129,15 @@ def _with_baseline(spec: str, settings: ServerSettings, max_concurrency: int) ->
     from services.purple_agent.server import with_baseline  # noqa: PLC0415 - likewise
 
     return with_baseline(chosen, server=settings, max_concurrency=max_concurrency)
+
+
+def _twist(spec: str | None) -> Twist | None:
+    from services.purple_agent.baselines.twists import TwistError, twist  # noqa: PLC0415 - likewise
+
+    try:
+        return None if spec is None else twist(spec)
+    except TwistError as error:
+        raise click.UsageError(f"--twist: {error}") from None
 
 
 def _endpoint(flags: dict[str, str | None]) -> Endpoint:

@@ -62,7 +62,7 @@ class Executor:
         if self._emit_tool_calls and answer.tool_calls:
             # Opt-in, because other evaluators join all artifacts into the answer.
             await out.artifact(ARTIFACT_TOOL_CALLS, [json.dumps(answer.tool_calls, ensure_ascii=False)])
-        await out.completed(metadata=_facts(answer))
+        await out.completed(answer.text if answer.repeated else "", metadata=_facts(answer))
         log.info("message_answered", characters=len(answer.text), tool_calls=len(answer.tool_calls))
 
     async def _fail(self, failure: NoAnswer, out: Emitter) -> None:

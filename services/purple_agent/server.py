@@ -13,6 +13,7 @@ from services.contract.a2a.server import AgentProfile, App, ServerSettings, Skil
 from services.contract.endpoints import Endpoint
 from services.purple_agent.answer import Answer, NoAnswer, Responder
 from services.purple_agent.baselines.registry import Baseline
+from services.purple_agent.baselines.twists import Twist, Twisted
 from services.purple_agent.executor import Executor
 from services.purple_agent.settings import Settings
 
@@ -99,9 +100,14 @@ def with_model(
     server: ServerSettings,
     max_concurrency: int = 64,
     emit_tool_calls: bool = False,
+    twist: Twist | None = None,
 ) -> Purple:
-    """The agent on a model. Messages beyond `max_concurrency` wait."""
+    """The agent on a model. Messages beyond `max_concurrency` wait. `twist` changes every answer before it is sent."""
     deferred = DeferredAgent(endpoint, settings, max_connections=max_concurrency)
+
+    def begin() -> Responder:
+        return DeferredConversation(deferred)
+
     profile = AgentProfile(
         name="Assay purple agent",
         description=f"An agent with tools on the model {endpoint.model} ({endpoint.provider}).",
@@ -110,7 +116,7 @@ def with_model(
     )
     return Purple(
         agent=Executor(
-            lambda: DeferredConversation(deferred),
+            begin if twist is None else lambda: Twisted(begin(), twist),
             limits=ContextLimits(concurrency=max_concurrency),
             emit_tool_calls=emit_tool_calls,
         ),

@@ -228,6 +228,68 @@ def resume(
 
 
 @main.command(epilog=EXIT_CODES_HELP)
+@click.argument("reference", metavar="RUN")
+@click.option("--judge", "model", metavar="MODEL", help="Another judge; the suite's own when absent.")
+@click.option("--judge-base", "api_base", metavar="URL", help="Where the judge is served.")
+@click.option("--judge-provider", "provider", type=click.Choice(["openai", "anthropic"]), help="How it is spoken to.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write results.json there too.")
+@click.option("--env-file", type=click.Path(path_type=Path, dir_okay=False), help="Variables of green.")
+@click.option(
+    "--start-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For green's card."
+)
+@click.option("--show-logs", is_flag=True, help="Print what green writes.")
+@_shared
+def rescore(
+    *,
+    reference: str,
+    output: Path | None,
+    env_file: Path | None,
+    start_timeout: float | None,
+    show_logs: bool,
+    results_dir: Path,
+    as_json: bool,
+    **judge: str | None,
+) -> NoReturn:
+    """Score the stored transcripts of RUN again without its agent, as a new run beside it.
+
+    For another judge, or after a scorer was corrected.
+    """
+    from services.runner.rescore import rescore_run  # noqa: PLC0415
+
+    options = _options(
+        results_dir,
+        as_json=as_json,
+        show_logs=show_logs,
+        env_file=env_file,
+        start_timeout_s=start_timeout,
+        copy_to=output,
+    )
+    asked = {name: value for name, value in judge.items() if value is not None}
+    _finish(_call(lambda: rescore_run(reference, options, judge=asked)), as_json=as_json)
+
+
+@main.command()
+@click.option("--only", multiple=True, metavar="EXPLOIT", help="Only this exploit, by its name; may be repeated.")
+@click.option("--suite", "suites", multiple=True, metavar="NAME", help="Suites of green; default: all made for this.")
+@click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write the table there too.")
+@_shared
+def audit(
+    *, only: tuple[str, ...], suites: tuple[str, ...], markdown: Path | None, results_dir: Path, as_json: bool
+) -> NoReturn:
+    """Play every known exploit against every benchmark and print score against limit.
+
+    Exit code 1 when an exploit is over its limit.
+    """
+    from services.runner.audit import command  # noqa: PLC0415
+
+    with _ending():
+        chosen = command.chosen(only)
+    options = _options(results_dir, as_json=as_json, show_logs=False)
+    found = _call(lambda: command.play(chosen, options, suites))
+    sys.exit(command.conclude(found, as_json=as_json, markdown=markdown))
+
+
+@main.command(epilog=EXIT_CODES_HELP)
 @click.argument("reference", metavar="[RUN]", default="latest")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write results.json there too.")
 @_shared

@@ -62,6 +62,10 @@ _REMEDIES: Final = {
 }
 
 
+RESCORED_FROM: Final = "rescored_from"
+"""Key of the provenance of a run that asks no agent."""
+
+
 class RunStatus(StrEnum):
     """Where a run stands. `running` in a journal whose run is not locked means that the runner was killed."""
 
@@ -102,6 +106,12 @@ class RunRecord(BaseModel):
     provenance: dict[str, JsonValue]
     reported: dict[str, JsonValue] = Field(default_factory=dict)
     """`evaluation_metadata` of green's last artifact."""
+
+    @property
+    def rescored_from(self) -> str | None:
+        """Id of the run whose transcripts this one scores again; None for a run that asked its agent."""
+        source = self.provenance.get(RESCORED_FROM)
+        return source if isinstance(source, str) else None
 
 
 class RunSummary(BaseModel):

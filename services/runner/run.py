@@ -31,6 +31,7 @@ from services.runner.failures import (
     RejectedError,
     RunnerError,
     RunTimeoutError,
+    ScenarioError,
 )
 from services.runner.journal import Journal, Recorded, RunRecord, RunStatus
 from services.runner.locks import run_lock
@@ -140,8 +141,8 @@ async def run_scenario(scenario: Scenario, options: RunOptions) -> RunOutcome:
         stack.callback(journal.close)
         stack.enter_context(run_lock(options.results_dir / run_id))
         try:
-            async with _agents(scenario, run_id, options, variables) as agents:
-                client = await stack.enter_async_context(_client(scenario, agents))
+            async with agents_of(scenario, run_id, options, variables) as agents:
+                client = await stack.enter_async_context(client_of(scenario, agents))
                 request: Json = {"participants": dict(agents.participant_urls), "config": scenario.config}
                 run = RunRecord(
                     id=run_id,
@@ -157,7 +158,7 @@ async def run_scenario(scenario: Scenario, options: RunOptions) -> RunOutcome:
         except BaseException:
             _remove_if_empty(options.results_dir / run_id)
             raise
-        return await _conclude(journal, run_id, options, error)
+        return await conclude(journal, run_id, options, error)
 
 
 async def resume_run(reference: str, options: RunOptions) -> RunOutcome:
@@ -168,19 +169,24 @@ async def resume_run(reference: str, options: RunOptions) -> RunOutcome:
         stack.callback(journal.close)
         run = journal.run(reference)
         stack.enter_context(run_lock(options.results_dir / run.id))
+        if run.rescored_from is not None:
+            raise ScenarioError(
+                f"run {run.id} scores the transcripts of run {run.rescored_from} again and asks no agent:"
+                f" say `assay rescore {run.rescored_from}` once more instead of resuming it"
+            )
         if len(journal.final_keys(run.id)) == len(run.plan.trials):
             options.listener.says(f"run {run.id} lacks nothing")
-            return await _conclude(journal, run.id, options, None)
+            return await conclude(journal, run.id, options, None)
         scenario = Scenario.model_validate(run.scenario)
         variables = variables_for(scenario, options.env_file)
-        async with _agents(scenario, run.id, options, variables) as agents:
-            client = await stack.enter_async_context(_client(scenario, agents))
+        async with agents_of(scenario, run.id, options, variables) as agents:
+            client = await stack.enter_async_context(client_of(scenario, agents))
             request: Json = {"participants": dict(agents.participant_urls), "config": scenario.config}
             _check_plan(run, await ask_plan(client, request))
             await asyncio.to_thread(journal.reopen, run.id, gather(scenario, agents, variables))
             again = run.model_copy(update={"request": request})
             error = await _execute(again, client=client, agents=agents, journal=journal, options=options, stop=stop)
-        return await _conclude(journal, run.id, options, error)
+        return await conclude(journal, run.id, options, error)
 
 
 async def dry_run(scenario: Scenario, options: RunOptions) -> Plan:
@@ -188,7 +194,7 @@ async def dry_run(scenario: Scenario, options: RunOptions) -> Plan:
     interruption()
     run_id = new_run_id(scenario.name)
     variables = variables_for(scenario, options.env_file)
-    async with _agents(scenario, run_id, options, variables) as agents, _client(scenario, agents) as client:
+    async with agents_of(scenario, run_id, options, variables) as agents, client_of(scenario, agents) as client:
         return await ask_plan(client, {"participants": dict(agents.participant_urls), "config": scenario.config})
 
 
@@ -196,7 +202,7 @@ async def serve_only(scenario: Scenario, options: RunOptions) -> NoReturn:
     """Start the agents and keep them until a signal or until one is lost."""
     interruption()
     variables = variables_for(scenario, options.env_file)
-    async with _agents(scenario, new_run_id(scenario.name), options, variables) as agents:
+    async with agents_of(scenario, new_run_id(scenario.name), options, variables) as agents:
         for agent in agents.started:
             options.listener.says(f"{agent.role} is at {agent.url}")
         raise await agents.lost()
@@ -241,9 +247,10 @@ def _with_config(request: Mapping[str, JsonValue], **values: JsonValue) -> str:
 
 
 @asynccontextmanager
-async def _agents(
+async def agents_of(
     scenario: Scenario, run_id: str, options: RunOptions, variables: dict[str, str]
 ) -> AsyncIterator[Agents]:
+    """The scenario's agents, started and stopped around the block."""
     names = ", ".join(agent.role for agent in (*scenario.participants, scenario.green))
     options.listener.says(f"starting {names}")
     with tempfile.TemporaryDirectory(prefix="assay-") as state:
@@ -260,7 +267,8 @@ async def _agents(
 
 
 @asynccontextmanager
-async def _client(scenario: Scenario, agents: Agents) -> AsyncIterator[AgentClient]:
+async def client_of(scenario: Scenario, agents: Agents) -> AsyncIterator[AgentClient]:
+    """A client of the scenario's green."""
     client = AgentClient(
         agents.green_url,
         concurrency=4,
@@ -425,7 +433,7 @@ def _row(text: str) -> TaskResult:
         raise AgentLostError(f"green sent a row that cannot be read: {error}") from None
 
 
-async def _conclude(journal: Journal, run_id: str, options: RunOptions, error: RunnerError | None) -> RunOutcome:
+async def conclude(journal: Journal, run_id: str, options: RunOptions, error: RunnerError | None) -> RunOutcome:
     """Store how the run ended and write the report."""
     planned = len(journal.run(run_id).plan.trials)
     counted = sum(POLICY[row.outcome].counts for row in journal.rows(run_id))

@@ -179,7 +179,8 @@ class Scenario(BaseModel):
     path: str | None = None
     """File it was read from; `.env` beside it holds variables."""
     green: AgentSpec
-    participants: tuple[AgentSpec, ...] = Field(min_length=1)
+    participants: tuple[AgentSpec, ...]
+    """At least one in a file; none where only green is needed."""
     config: dict[str, JsonValue] = Field(default_factory=dict)
     """As written; checked against the contract."""
 

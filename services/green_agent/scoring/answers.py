@@ -168,6 +168,13 @@ def grade(quantities: Sequence[Quantity], keys: Mapping[str, Value], reading: Re
     return Grade(marks=tuple(_mark(quantity, keys[quantity.key], values.get(quantity.key)) for quantity in quantities))
 
 
+def objects_in(text: str) -> Iterator[dict[str, JsonValue]]:
+    """The JSON objects of a text, the last to end first: an outer one before those inside it. Linear in its length."""
+    for start, end in reversed(list(_objects(text))):
+        if (found := _parse(text[start:end])) is not None:
+            yield found
+
+
 def _describe(quantity: Quantity) -> str:
     parts = [f"- {quantity.key}: {quantity.meaning}"]
     match quantity.measure:

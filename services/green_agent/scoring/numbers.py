@@ -134,7 +134,7 @@ def clean(text: str) -> str:
 
     Of a longer text the last LONGEST_TEXT characters.
     """
-    text = _without_thoughts(text)[-LONGEST_TEXT:]
+    text = without_thoughts(text)[-LONGEST_TEXT:]
     if not text.isascii():
         pieces = range(0, len(text), _NORMALISED_PIECE)
         text = "".join(unicodedata.normalize("NFKC", text[at : at + _NORMALISED_PIECE]) for at in pieces)
@@ -174,7 +174,8 @@ def numbers_in(text: str) -> list[Number]:
     return found
 
 
-def _without_thoughts(text: str) -> str:
+def without_thoughts(text: str) -> str:
+    """The text without blocks of thought; what follows one that never closes is thought too."""
     kept: list[str] = []
     at, inside = 0, False
     for tag in _THOUGHT.finditer(text):

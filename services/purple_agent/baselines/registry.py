@@ -102,6 +102,14 @@ BASELINES: Final[Mapping[str, Entry]] = MappingProxyType(
         "number-list": Entry(
             exploit="the integers 1 to 90: one of them is right somewhere", build=_always(texts.NUMBER_LIST)
         ),
+        "rubric-words": Entry(
+            exploit="the vocabulary of rubrics without a statement: criteria met by their words",
+            build=_always(texts.RUBRIC_WORDS),
+        ),
+        "one-letter": Entry(
+            exploit="one letter, which is contained in nearly every key", build=_always(texts.ONE_LETTER)
+        ),
+        "blank": Entry(exploit="completes with nothing but blanks: credit for being there", build=_always(texts.BLANK)),
         "crash-rate": Entry(
             exploit="`crash-rate:P` fails on share P of the messages: failed tasks that vanish from the mean",
             build=lambda given: partial(faults.crash, share=_share(given)),

@@ -33,6 +33,16 @@ ERROR_TEXT: Final = (
     "Error code: 402 - {'error': {'message': 'Insufficient credits', 'type': 'insufficient_quota', 'code': 402}}"
 )
 
+RUBRIC_WORDS: Final = (
+    "The response is accurate, complete, well structured, professional and compliant. It identifies the relevant facts,"
+    " cites the applicable rules, states assumptions and limitations, quantifies the impact, considers alternatives and"
+    " risks, recommends clear next steps and avoids unsupported claims. All criteria are addressed."
+)
+
+ONE_LETTER: Final = "a"
+
+BLANK: Final = " \n"
+
 
 async def echo(question: str) -> str:
     """The question itself."""

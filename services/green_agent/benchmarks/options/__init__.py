@@ -103,7 +103,7 @@ class Options(Benchmark[OptionsConfig, OptionsTask]):
         wanted = frozenset(self.config.categories or Category)
         count = made.count or max(DEFAULT_COUNT, self.config.limit or 0)
         items = generate(seed=seed, categories=_unique(made.categories or tuple(Category)), number=count)
-        tasks = [_task(item) for item in items if item.question.template.category in wanted]
+        tasks = [_task(item) for item in items if item.template.category in wanted]
         if not tasks:
             raise DatasetError(
                 f"options: no question is left: categories keeps {', '.join(sorted(wanted))}, but generator makes"
@@ -157,15 +157,15 @@ def _task(item: Item) -> OptionsTask:
     form = [(quantity.key, quantity.measure, quantity.tolerance, quantity.decimals) for quantity in question.quantities]
     return OptionsTask(
         id=item.id,
-        stratum=question.template.category.value,
+        stratum=item.template.category.value,
         prompt=question.prompt,
         # Keys are rounded so that another build of the same libraries cannot change the digest by a last bit.
         digest=digest(
             GENERATOR_VERSION, item.id, question.prompt, form, {k: _stable(v) for k, v in question.keys.items()}
         ),
         messages=2,
-        template=question.template.name,
-        asked=question.template.asked,
+        template=item.template.name,
+        asked=item.template.asked,
         keys=question.keys,
     )
 

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from services.contract import seeds
 from services.green_agent.benchmarks.base import DatasetError
-from services.green_agent.benchmarks.options.template import Category, Question, draw_question
+from services.green_agent.benchmarks.options.template import AnyTemplate, Category, draw_question
 from services.green_agent.benchmarks.options.templates import GENERATOR_VERSION, TEMPLATES
+from services.green_agent.scoring.questions import Question
 
 BENCHMARK: Final = "options"
 
@@ -20,6 +21,7 @@ class Item:
     """A generated question with its id."""
 
     id: str
+    template: AnyTemplate
     question: Question[Any]
 
 
@@ -48,4 +50,4 @@ def _item(*, seed: int, category: Category, index: int, taken: set[str]) -> Item
             f"options: template {template.name!r} found no valid parameters for item {index} of seed {seed};"
             " choose another generator.seed or a smaller count"
         )
-    return Item(id=f"opt-{GENERATOR_VERSION}-{category.value}-{index}", question=question)
+    return Item(id=f"opt-{GENERATOR_VERSION}-{category.value}-{index}", template=template, question=question)

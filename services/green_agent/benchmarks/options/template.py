@@ -1,18 +1,15 @@
-"""The shape of a question template: parameters, wordings, required quantities and their key."""
+"""The shape of an option question: what it examines, its required quantities and the dimension each counts for."""
 
 from __future__ import annotations
 
-import math
 import random
-import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from services.green_agent.scoring.answers import Measure, Quantity, Value, answer_form
-
-MOST_REDRAWS: Final = 20
+from services.green_agent.scoring import questions
+from services.green_agent.scoring.answers import Measure, Quantity
+from services.green_agent.scoring.questions import Question
 
 
 class Category(StrEnum):
@@ -50,98 +47,34 @@ P = TypeVar("P")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Template(Generic[P]):
-    """One kind of question over parameters P, a frozen dataclass whose values are exactly those the question prints."""
+class Template(questions.Template[P], Generic[P]):
+    """One kind of question; its wordings are texts over `p`."""
 
-    name: str
     category: Category
-    wordings: tuple[str, ...]
-    """At least three; `str.format` texts over `p`."""
-    conventions: str
-    """What the question states about model, units and signs."""
     asked: tuple[Asked, ...]
-    draw: Callable[[random.Random], P]
-    key: Callable[[P], Mapping[str, Value]]
-    """The truth, by key of `asked`. Tests hold a second, independent derivation of it."""
 
 
 AnyTemplate = Template[Any]
 """A template whose parameters are known to itself alone."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Question(Generic[P]):
-    """A template with drawn parameters."""
-
-    template: Template[P]
-    params: P
-    prompt: str
-    keys: Mapping[str, Value]
-
-    @property
-    def quantities(self) -> tuple[Quantity, ...]:
-        """The required quantities, in the order of the question."""
-        return tuple(asked.quantity for asked in self.template.asked)
-
-
 def draw_question(template: Template[P], rng: random.Random, *, taken: set[str]) -> Question[P] | None:
-    """A valid question whose parameters are not in `taken`, or None when MOST_REDRAWS draws gave none.
+    """A valid question whose parameters are not in `taken`, or None, as `questions.draw_question`."""
 
-    The question's parameters are added to `taken`.
-    """
-    for _ in range(1 + MOST_REDRAWS):
-        params = template.draw(rng)
-        wording = rng.choice(template.wordings)
-        name = f"{template.name} {params!r}"
-        if name in taken:
-            continue
-        question = ask(template, params, wording)
-        if is_valid(question):
-            taken.add(name)
-            return question
-    return None
+    def ask_in_words(params: P, rng: random.Random) -> Question[P]:
+        return ask(template, params, rng.choice(template.wordings))
+
+    return questions.draw_question(template, ask_in_words, rng, taken=taken)
 
 
 def ask(template: Template[P], params: P, wording: str) -> Question[P]:
     """The question in one wording."""
-    body = " ".join(f"{wording.format(p=params)} {template.conventions}".split())
-    form = answer_form([asked.quantity for asked in template.asked])
-    return Question(template=template, params=params, prompt=f"{body}\n\n{form}", keys=template.key(params))
-
-
-def is_valid(question: Question[P]) -> bool:
-    """True when every key is finite, has three significant digits, and echoing no number of the question answers it."""
-    printed = _numbers_printed(question.prompt)
-    return all(
-        _is_telling(quantity, float(question.keys[quantity.key]), printed)
-        for quantity in question.quantities
-        if quantity.is_number
+    return questions.compose(
+        body=f"{wording.format(p=params)} {template.conventions}",
+        params=params,
+        quantities=[asked.quantity for asked in template.asked],
+        keys=template.key(params),
     )
-
-
-def _is_telling(quantity: Quantity, key: float, printed: list[float]) -> bool:
-    if not math.isfinite(key):
-        return False
-    last_digit = 1.0 if quantity.measure is Measure.COUNT else 10.0**-quantity.decimals
-    if abs(key) < 100 * last_digit:
-        return False
-    clearance = 2 * quantity.margin(key)
-    return all(abs(key - number) > clearance for number in (0.0, *printed))
-
-
-_PRINTED = re.compile(r"([-+]?)([0-9][0-9,]*(?:\.[0-9]+)?)(?:\s?(%))?")
-
-
-def _numbers_printed(prompt: str) -> list[float]:
-    """Every number of the prompt under every reading an answer could be given: with and without sign, and per cent."""
-    found: list[float] = []
-    for match in _PRINTED.finditer(prompt):
-        number = float(match[2].replace(",", ""))
-        readings = (number, number / 100) if match[3] else (number,)
-        found += readings
-        if match[1] == "-":
-            found += [-reading for reading in readings]
-    return found
 
 
 def amount(

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from services.contract.conversation import Reply, Transcript, Turn
 from services.contract.results import Section, SubScore
-from services.green_agent.benchmarks.base import DatasetError, ScoringTools, Setting
+from services.green_agent.benchmarks.base import DatasetError, ScoringTools, Setting, digest
 from services.green_agent.benchmarks.options import Options, OptionsConfig, OptionsTask
 from services.green_agent.benchmarks.options.template import Category
 from services.green_agent.benchmarks.registry import benchmark_class
@@ -73,6 +73,18 @@ def test_another_process_makes_the_same_questions() -> None:
 
     assert elsewhere[0] == elsewhere[1]
     assert elsewhere[0].startswith("sha256:")
+
+
+@pytest.mark.parametrize(
+    ("seed", "expected"),
+    [
+        (42, "sha256:2dada12ee4b3249a4ab30328d76df559b815f5936c5e1ea9eb5ae4d20bdcdd07"),
+        (7, "sha256:b994b0ca878ce12363ee5d3127f9596858de1d586e44c1f5488de10a8fb8d548"),
+    ],
+)
+def test_the_questions_of_a_version_of_the_generator_never_change(seed: int, expected: str) -> None:
+    """A failure means: raise GENERATOR_VERSION, stored results of the old questions are no longer comparable."""
+    assert digest([task.digest for task in options(count=180, seed=seed).tasks()]) == expected
 
 
 def test_the_seed_of_the_generator_beats_the_seed_of_the_run() -> None:

@@ -13,13 +13,12 @@ from services.green_agent.benchmarks.options.template import (
     AnyTemplate,
     Category,
     Dimension,
-    Question,
     ask,
     draw_question,
-    is_valid,
 )
 from services.green_agent.benchmarks.options.templates import TEMPLATES
 from services.green_agent.scoring.answers import Measure
+from services.green_agent.scoring.questions import Question, is_valid
 from tests.green_agent.benchmarks.options.checks import CHECKS
 
 ALL: tuple[AnyTemplate, ...] = tuple(template for templates in TEMPLATES.values() for template in templates)

@@ -1,0 +1,204 @@
+"""Reads rows of a data file, whatever its form, and names file and row of everything that is not plain data.
+
+A row is a JSON object: no NaN, no bytes, no text beyond `LONGEST_TEXT`. What a row must hold is the benchmark's business.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import decimal
+import hashlib
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import JsonValue
+from pydantic_core import from_json
+
+from services.green_agent.data.errors import DataError
+
+Row = dict[str, JsonValue]
+LONGEST_TEXT: Final = 4_000_000
+"""Characters of one value; longer ones are no question, and no judge could read them."""
+LARGEST_FILE: Final = 512 << 20
+"""Bytes of a data file that is read into memory."""
+DEEPEST: Final = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NumberedRow:
+    """A row and where it stands."""
+
+    number: int
+    """1-based line or row, as people count."""
+    values: Row
+
+    @property
+    def digest(self) -> str:
+        """Hex sha256 of the row, independent of key order and file format."""
+        return row_sha256(self.values)
+
+
+OnBad = Callable[[str], None]
+"""Told of a bad row instead of raising; the text names file and row."""
+
+
+def row_sha256(row: Row) -> str:
+    """Hex sha256 of a row as JSON with sorted keys, no blanks, non-ASCII kept."""
+    text = json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def read_rows(path: Path, *, on_bad: OnBad | None = None) -> list[NumberedRow]:
+    """The rows of a .jsonl, .csv or .parquet file. Raises DataError, also when there is none."""
+    readers = {".jsonl": read_jsonl, ".csv": read_csv, ".parquet": read_parquet}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(f"{path.name}: expected one of {', '.join(readers)}")
+    return reader(path, on_bad=on_bad)
+
+
+def read_jsonl(path: Path, *, on_bad: OnBad | None = None) -> list[NumberedRow]:
+    """The rows of a JSON Lines file; blank lines are passed over. Raises DataError, also when there is none."""
+    lines = _text(path).split("\n")
+    parsed = ((number, _object(line)) for number, line in enumerate(lines, 1) if line.strip())
+    return _kept(path, "line", parsed, on_bad)
+
+
+def read_csv(path: Path, *, on_bad: OnBad | None = None) -> list[NumberedRow]:
+    """The rows of a CSV file with a header, every value text. Raises DataError, also when there is none."""
+    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    try:
+        header = next(reader, [])
+        records = list(reader)
+    except csv.Error as error:
+        raise DataError(f"{path.name} line {reader.line_num}: not CSV ({error})") from None
+    if not header or len(set(header)) != len(header):
+        raise DataError(f"{path.name}: expected a header with distinct names, got {header!r:.200}")
+    parsed = ((number, _record(header, record)) for number, record in enumerate(records, 1) if record)
+    return _kept(path, "row", parsed, on_bad)
+
+
+def read_parquet(path: Path, *, on_bad: OnBad | None = None) -> list[NumberedRow]:
+    """The rows of a Parquet file; dates become ISO text. Raises DataError, also when there is none."""
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    _check_size(path)
+    try:
+        records = pq.read_table(path, memory_map=False, use_threads=False).to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise DataError(f"{path.name}: not a readable Parquet file ({reason})") from None
+    return _kept(path, "row", ((number, _plain_row(record)) for number, record in enumerate(records, 1)), on_bad)
+
+
+def read_json(path: Path) -> JsonValue:
+    """One JSON document. Raises DataError."""
+    try:
+        value: JsonValue = from_json(_text(path), allow_inf_nan=False)
+    except ValueError as error:
+        raise DataError(f"{path.name}: not JSON ({error})") from None
+    if fault := _fault(value):
+        raise DataError(f"{path.name}: {fault}")
+    return value
+
+
+Parsed = Iterable[tuple[int, Row | str]]
+"""Row number and the row, or what is wrong with it."""
+
+
+def _kept(path: Path, unit: str, parsed: Parsed, on_bad: OnBad | None) -> list[NumberedRow]:
+    rows = list(_good(path, unit, parsed, on_bad))
+    if not rows:
+        raise DataError(f"{path.name}: no row that can be used")
+    return rows
+
+
+def _good(path: Path, unit: str, parsed: Parsed, on_bad: OnBad | None) -> Iterator[NumberedRow]:
+    for number, row in parsed:
+        fault = row if isinstance(row, str) else _fault(row)
+        if not isinstance(row, str) and not fault:
+            yield NumberedRow(number=number, values=row)
+            continue
+        told = f"{path.name} {unit} {number}: {fault}"
+        if on_bad is None:
+            raise DataError(told)
+        on_bad(told)
+
+
+def _object(line: str) -> Row | str:
+    try:
+        value = from_json(line, allow_inf_nan=False)
+    except ValueError as error:
+        return f"not JSON ({error})"
+    return value if isinstance(value, dict) else f"expected an object, got {type(value).__name__}"
+
+
+def _record(header: Sequence[str], record: Sequence[str]) -> Row | str:
+    if len(record) != len(header):
+        return f"{len(record)} fields, expected {len(header)}"
+    return dict(zip(header, record, strict=True))
+
+
+def _plain_row(record: dict[str, object]) -> Row | str:
+    try:
+        return {key: _plain(value) for key, value in record.items()}
+    except TypeError as error:
+        return str(error)
+
+
+def _plain(value: object) -> JsonValue:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, decimal.Decimal):
+        return float(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    raise TypeError(f"a value of type {type(value).__name__} where plain data is expected")
+
+
+def _fault(value: JsonValue, *, depth: int = 0) -> str:
+    """What makes this value unusable; empty when nothing does."""
+    if isinstance(value, str):
+        return (
+            f"a text of {len(value)} characters, at most {LONGEST_TEXT} are read" if len(value) > LONGEST_TEXT else ""
+        )
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else f"the number {value} where a finite one is expected"
+    if not isinstance(value, list | dict):
+        return ""
+    if depth == DEEPEST:
+        return f"nested deeper than {DEEPEST}"
+    if isinstance(value, list):
+        return next((fault for item in value if (fault := _fault(item, depth=depth + 1))), "")
+    told = ((key, _fault(item, depth=depth + 1)) for key, item in value.items())
+    return next((f"{key}: {fault}" for key, fault in told if fault), "")
+
+
+def _text(path: Path) -> str:
+    _check_size(path)
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path.name} cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path.name}: not UTF-8 ({error.reason} at byte {error.start})") from None
+
+
+def _check_size(path: Path) -> None:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise DataError(f"{path.name} cannot be read ({error.strerror})") from None
+    if size > LARGEST_FILE:
+        raise DataError(f"{path.name}: {size} bytes, at most {LARGEST_FILE} are read")

@@ -1,0 +1,110 @@
+"""Questions drawn from templates: parameters, wording, key, and the proof that no number of the question answers it.
+
+Shared by the generators of options and synthetic (finance specification 5.2).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from services.green_agent.scoring.answers import Measure, Quantity, Value, answer_form
+from services.green_agent.scoring.numbers import MULTIPLIERS
+
+MOST_REDRAWS: Final = 20
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Template(Generic[P]):
+    """One kind of question over parameters P, a frozen dataclass whose values are exactly those the question prints."""
+
+    name: str
+    wordings: tuple[str, ...]
+    """At least three `str.format` texts."""
+    conventions: str
+    """What the question states about model, units and signs."""
+    draw: Callable[[random.Random], P]
+    key: Callable[[P], Mapping[str, Value]]
+    """The truth, by key of the quantities. Tests hold a second, independent derivation of it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question(Generic[P]):
+    """What is asked about drawn parameters, and the truth."""
+
+    params: P
+    prompt: str
+    quantities: tuple[Quantity, ...]
+    """In the order of the question."""
+    keys: Mapping[str, Value]
+    """By key of `quantities`."""
+
+
+Ask = Callable[[P, random.Random], Question[P]]
+"""Puts parameters into words; draws the wording."""
+
+
+def draw_question(template: Template[P], ask: Ask[P], rng: random.Random, *, taken: set[str]) -> Question[P] | None:
+    """A valid question whose parameters are not in `taken`, or None when MOST_REDRAWS draws gave none.
+
+    The question's parameters are added to `taken`.
+    """
+    for _ in range(1 + MOST_REDRAWS):
+        params = template.draw(rng)
+        question = ask(params, rng)
+        name = f"{template.name} {params!r}"
+        if name not in taken and is_valid(question):
+            taken.add(name)
+            return question
+    return None
+
+
+def compose(*, body: str, params: P, quantities: Sequence[Quantity], keys: Mapping[str, Value]) -> Question[P]:
+    """The question with the body's spaces made regular and the answer form at its end. Keys beyond `quantities` are left out."""
+    return Question(
+        params=params,
+        prompt=f"{' '.join(body.split())}\n\n{answer_form(quantities)}",
+        quantities=tuple(quantities),
+        keys={quantity.key: keys[quantity.key] for quantity in quantities},
+    )
+
+
+def is_valid(question: Question[P]) -> bool:
+    """True when every key is finite, has three significant digits, and echoing no number of the question answers it."""
+    printed = _numbers_printed(question.prompt)
+    return all(
+        _is_telling(quantity, float(question.keys[quantity.key]), printed)
+        for quantity in question.quantities
+        if quantity.is_number
+    )
+
+
+def _is_telling(quantity: Quantity, key: float, printed: Collection[float]) -> bool:
+    if not math.isfinite(key):
+        return False
+    last_digit = 1.0 if quantity.measure is Measure.COUNT else 10.0**-quantity.decimals
+    if abs(key) < 100 * last_digit:
+        return False
+    clearance = 2 * quantity.margin(key)
+    return all(abs(key - number) > clearance for number in (0.0, *printed))
+
+
+_PRINTED = re.compile(r"([-+]?)([0-9][0-9,]*(?:\.[0-9]+)?)(?:\s?(%|bp|thousand|million|billion))?")
+
+
+def _numbers_printed(prompt: str) -> list[float]:
+    """Every number of the prompt under every reading an answer could be given: with and without sign and unit."""
+    found: list[float] = []
+    for match in _PRINTED.finditer(prompt):
+        number = float(match[2].replace(",", ""))
+        readings = (number, number * MULTIPLIERS[match[3]]) if match[3] else (number,)
+        found += readings
+        if match[1] == "-":
+            found += [-reading for reading in readings]
+    return found

@@ -1,0 +1,144 @@
+"""A YAML file as plain values, with the line of every key, so that a fault found later can say where.
+
+Stricter than YAML: duplicate keys, keys that are no text, anchors that contain themselves and files that unfold without end are faults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import yaml
+from pydantic import JsonValue
+
+from services.green_agent.suites.interpolation import InterpolationError, interpolate, is_one_placeholder
+
+KeyPath = tuple[str | int, ...]
+"""Keys and places from the top of the file, for example `("datasets", 4, "evaluation")`."""
+
+MOST_NODES: Final = 50_000
+"""A file that unfolds to more, by anchors that repeat anchors, is refused."""
+SECRET_KEYS: Final = frozenset({"api_key", "pg_password", "pg_dsn"})
+"""Values under these keys are never shown and never read as anything but text."""
+
+
+class DocumentError(Exception):
+    """The file cannot be read. `faults` lists every reason with its line."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """What a file says, and where."""
+
+    origin: str
+    """The file as it was named."""
+    value: JsonValue
+    lines: Mapping[KeyPath, int] = field(default_factory=dict)
+    """1-based, by key path; a key's own line."""
+
+    def where(self, path: KeyPath) -> str:
+        """`origin:line path`; the line of the nearest enclosing key where the key itself is absent."""
+        at = next((path[:end] for end in range(len(path), -1, -1) if path[:end] in self.lines), None)
+        line = "" if at is None else f":{self.lines[at]}"
+        return f"{self.origin}{line}{' ' if path else ''}{dotted(path)}"
+
+
+def dotted(path: KeyPath) -> str:
+    """`datasets[4].evaluation.trading_fee`."""
+    parts = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return "".join(parts).removeprefix(".")
+
+
+def read_document(text: str, *, origin: str, variables: Mapping[str, str]) -> Document:
+    """Read YAML and fill the placeholders of its scalar values. Raises DocumentError with every fault."""
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return Document(origin=origin, value=None, lines={(): 1})
+        reading = _Reading(loader, origin, variables)
+        value = reading.value(root, ())
+    except (yaml.YAMLError, RecursionError) as error:
+        raise DocumentError([_syntax_fault(origin, error)]) from None
+    finally:
+        loader.dispose()
+    if reading.faults:
+        raise DocumentError(reading.faults)
+    return Document(origin=origin, value=value, lines=reading.lines)
+
+
+class _Reading:
+    """One walk over the nodes of a file."""
+
+    def __init__(self, loader: yaml.SafeLoader, origin: str, variables: Mapping[str, str]) -> None:
+        self._loader = loader
+        self._origin = origin
+        self._variables = variables
+        self._nodes = 0
+        self.lines: dict[KeyPath, int] = {}
+        self.faults: list[str] = []
+
+    def value(self, node: yaml.Node, path: KeyPath) -> JsonValue:
+        self._nodes += 1
+        if self._nodes > MOST_NODES:
+            raise yaml.constructor.ConstructorError(None, None, f"more than {MOST_NODES} values", node.start_mark)
+        self.lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*path, place)) for place, item in enumerate(node.value)]
+        return self._scalar(node, path)
+
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, JsonValue]:
+        own = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        if "tag:yaml.org,2002:merge" in {key.tag for key, _ in node.value}:
+            self._loader.flatten_mapping(node)  # merged keys come first, so a key of the mapping itself wins
+        found: dict[str, JsonValue] = {}
+        for key, item in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                self.faults.append(f"{self._origin}:{line} {dotted(path)}: a key must be text")
+                continue
+            if own.count(key.value) > 1 and key.value in found:
+                self.faults.append(f"{self._origin}:{line} {dotted((*path, key.value))}: duplicate key {key.value!r}")
+                continue
+            self.lines[*path, key.value] = line
+            found[key.value] = self.value(item, (*path, key.value))
+        return found
+
+    def _scalar(self, node: yaml.Node, path: KeyPath) -> JsonValue:
+        if "$" not in node.value:
+            return self._constructed(node, path)
+        try:
+            text = interpolate(node.value, self._variables)
+        except InterpolationError as error:
+            self.faults.append(f"{self._origin}:{node.start_mark.line + 1} {dotted(path)}: {error}")
+            return None
+        if not is_one_placeholder(node.value) or SECRET_KEYS.intersection(map(str, path)):
+            return text
+        tag = self._loader.resolve(yaml.ScalarNode, text, (True, False))
+        return self._constructed(yaml.ScalarNode(tag, text, node.start_mark, node.end_mark), path)
+
+    def _constructed(self, node: yaml.Node, path: KeyPath) -> JsonValue:
+        try:
+            value = self._loader.construct_object(node)
+        except (ValueError, yaml.YAMLError):
+            # For example the 30th of February, or a tag that names a Python object.
+            kind = node.tag.rpartition(":")[2]
+            self.faults.append(f"{self._origin}:{node.start_mark.line + 1} {dotted(path)}: no value of YAML type {kind!r}")
+            return None
+        if value is None or isinstance(value, str | int | float | bool):
+            return value
+        # A date stays the text that was written: no key of a suite takes one.
+        return str(node.value)
+
+
+def _syntax_fault(origin: str, error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f"{origin}:{mark.line + 1}:{mark.column + 1}" if mark is not None else origin
+    return f"{where}: not valid YAML ({getattr(error, 'problem', None) or error})"

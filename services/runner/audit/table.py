@@ -1,0 +1,42 @@
+"""How the audit is shown: aligned text, Markdown for `docs/validity.md`, JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from pydantic import JsonValue
+
+from services.runner.audit.audit import Audit
+from services.runner.summary import aligned
+
+HEAD = ("exploit", "benchmark", "peer", "here", "at most", "")
+
+
+def text_of(found: Audit) -> str:
+    """One line an exploit and benchmark, then what was skipped."""
+    rows = [(f.exploit, f.benchmark, f.peer, f.got, f.limit, "held" if f.held else "OVER") for f in found.findings]
+    lines = aligned([HEAD, *rows])
+    lines += [f"skipped: suite {suite}: {reason}" for suite, reason in found.skipped.items()]
+    over = sum(not finding.held for finding in found.findings)
+    lines.append(f"{len(found.findings)} findings, {over} over their limit")
+    return "\n".join(lines)
+
+
+def markdown_of(found: Audit) -> str:
+    """One row an exploit: what it reached in each benchmark, beside the limit and the peer's figure."""
+    benchmarks = sorted({finding.benchmark for finding in found.findings})
+    lines = [
+        "| exploit | peer | " + " | ".join(benchmarks) + " |",
+        "|---|---|" + "---|" * len(benchmarks),
+    ]
+    for exploit in dict.fromkeys(finding.exploit for finding in found.findings):
+        own = {finding.benchmark: finding for finding in found.findings if finding.exploit == exploit}
+        peer = next(iter(own.values())).peer
+        cells = [f"{own[name].got} (at most {own[name].limit})" if name in own else "" for name in benchmarks]
+        lines.append(f"| {exploit} | {peer} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def json_of(found: Audit) -> dict[str, JsonValue]:
+    """The object of `--json`."""
+    return {"held": found.held, "findings": [asdict(f) for f in found.findings], "skipped": dict(found.skipped)}

@@ -1,0 +1,213 @@
+"""Scores stored transcripts again, by another judge or a corrected scorer; the agent is not asked.
+
+The result is a run of its own beside the old one. Trials that ended before they could be scored keep their row; a trial whose
+task has changed since, or that has no transcript, stays missing and is named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+from pydantic import JsonValue, ValidationError
+
+from services.contract.a2a.client import AgentClient, ArtifactReceived, Ended, Progress
+from services.contract.assessment import ARTIFACT_RESULT, KIND_TASK_RESULT, META_KIND, Plan
+from services.contract.conversation import Transcript
+from services.contract.outcomes import AgentFailure, Outcome
+from services.contract.results import AssessmentResult, TaskResult
+from services.runner.failures import AgentLostError, InterruptedRunError, RejectedError, RunnerError
+from services.runner.journal import RESCORED_FROM, Journal, RunRecord
+from services.runner.locks import run_lock
+from services.runner.participants import variables_for
+from services.runner.provenance import gather
+from services.runner.run import (
+    RunOptions,
+    RunOutcome,
+    agents_of,
+    ask_plan,
+    client_of,
+    conclude,
+    interruption,
+    new_run_id,
+)
+from services.runner.scenario import Scenario
+
+log = structlog.get_logger()
+
+BATCH_CHARS: Final = 2_000_000
+"""Characters of transcripts in one request; green takes messages of 8 MiB."""
+MOST_CHARS: Final = 3_500_000
+"""A longer transcript cannot be sent."""
+SCORED_AGAIN: Final = frozenset({Outcome.SCORED, Outcome.JUDGE_ERROR})
+"""Outcomes of trials whose conversation came to its end."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Work:
+    """What becomes of each trial of the new plan."""
+
+    again: dict[str, TaskResult]
+    """Old rows of the trials to score again, by key."""
+    kept: list[TaskResult]
+    lost: dict[str, str]
+    """Why a trial cannot be scored again, by key."""
+
+
+async def rescore_run(reference: str, options: RunOptions, *, judge: Mapping[str, JsonValue]) -> RunOutcome:
+    """Score a stored run again; `judge` is merged into the suite's `llm_eval`. Raises RunnerError."""
+    stop = interruption()
+    async with AsyncExitStack() as stack:
+        journal = Journal.open(options.results_dir, create=False)
+        stack.callback(journal.close)
+        source = journal.run(reference)
+        scenario = Scenario.model_validate(source.scenario).model_copy(update={"participants": ()})
+        if judge:
+            before = scenario.config.get("judge")
+            scenario = scenario.with_config(judge={**(before if isinstance(before, dict) else {}), **judge})
+        run_id = new_run_id(f"{source.name} rescored")
+        stack.enter_context(run_lock(options.results_dir / run_id))
+        variables = variables_for(scenario, options.env_file)
+        async with agents_of(scenario, run_id, options, variables) as agents:
+            client = await stack.enter_async_context(client_of(scenario, agents))
+            request: dict[str, JsonValue] = {"participants": source.request["participants"], "config": scenario.config}
+            run = RunRecord(
+                id=run_id,
+                created=datetime.now(UTC).isoformat(timespec="microseconds"),
+                name=f"{source.name} rescored",
+                scenario=source.scenario,
+                request=request,
+                plan=await ask_plan(client, request),
+                provenance=source.provenance | gather(scenario, agents, variables) | {RESCORED_FROM: source.id},
+            )
+            work = _work(source.plan, run.plan, journal.rows(source.id))
+            await asyncio.to_thread(journal.create_run, run)
+            journal.record_all(run_id, work.kept)
+            options.listener.began(run, work.kept)
+            rescoring = _Rescoring(run, client=client, journal=journal, options=options)
+            error: RunnerError | None = None
+            try:
+                async with stop.orderly() as asked:
+                    await rescoring.hold(source.id, work, asked)
+            except RunnerError as ended:
+                error = ended
+            finally:
+                options.listener.ended()
+            _say_lost(options, work.lost | rescoring.unsent)
+        return await conclude(journal, run_id, options, error)
+
+
+def _work(old: Plan, new: Plan, rows: list[TaskResult]) -> _Work:
+    asked = {trial.key: trial.task_digest for trial in old.trials}
+    by_key = {row.key: row for row in rows}
+    work = _Work(again={}, kept=[], lost={})
+    for trial in new.trials:
+        row = by_key.get(trial.key)
+        if row is None:
+            work.lost[trial.key] = "the run has no row of it"
+        elif asked[trial.key] != trial.task_digest:
+            work.lost[trial.key] = "its task has changed since"
+        elif row.outcome in SCORED_AGAIN or (row.error is not None and row.error.kind == "sandbox"):
+            work.again[trial.key] = row
+        else:
+            work.kept.append(row)
+    return work
+
+
+def _say_lost(options: RunOptions, lost: Mapping[str, str]) -> None:
+    for reason in sorted(set(lost.values())):
+        keys = [key for key, why in lost.items() if why == reason]
+        options.listener.says(f"{len(keys)} trials are not scored again, {reason}: {', '.join(keys[:3])}")
+
+
+class _Rescoring:
+    """The requests to green, batch by batch."""
+
+    def __init__(self, run: RunRecord, *, client: AgentClient, journal: Journal, options: RunOptions) -> None:
+        self._run = run
+        self._client = client
+        self._journal = journal
+        self._options = options
+        self._task_id = ""
+        self.unsent: dict[str, str] = {}
+        """Trials that were left out, by key, with the reason."""
+
+    async def hold(self, source_id: str, work: _Work, asked: asyncio.Event) -> None:
+        """Score every batch. Raises RunnerError, also when it is asked to stop."""
+        missing = set(work.again)
+        stop = asyncio.create_task(asked.wait())
+        try:
+            for batch in self._batches(source_id, work):
+                missing -= batch.keys()
+                scoring = asyncio.create_task(self._score(batch, work.again))
+                await asyncio.wait({scoring, stop}, return_when=asyncio.FIRST_COMPLETED)
+                if not scoring.done():
+                    scoring.cancel()
+                    await asyncio.gather(scoring, return_exceptions=True)
+                    await self._client.cancel(self._task_id)
+                    raise InterruptedRunError("interrupted")
+                await scoring
+        finally:
+            stop.cancel()
+        self.unsent |= dict.fromkeys(missing - self.unsent.keys(), "it has no transcript")
+
+    def _batches(self, source_id: str, work: _Work) -> Iterator[dict[str, Transcript]]:
+        batch: dict[str, Transcript] = {}
+        size = 0
+        for key, stored in self._journal.transcripts(source_id):
+            if key not in work.again or stored.transcript is None:
+                continue
+            chars = len(stored.transcript.model_dump_json())
+            if chars > MOST_CHARS:
+                self.unsent[key] = f"its transcript is longer than {MOST_CHARS} characters"
+                continue
+            if batch and size + chars > BATCH_CHARS:
+                yield batch
+                batch, size = {}, 0
+            batch[key] = stored.transcript
+            size += chars
+        if batch:
+            yield batch
+
+    async def _score(self, batch: Mapping[str, Transcript], old: Mapping[str, TaskResult]) -> None:
+        config = self._run.request["config"]
+        values = {"plan_digest": self._run.plan.digest, "stream_transcripts": True}
+        request = {
+            "config": {**(config if isinstance(config, dict) else {}), **values},
+            "transcripts": {key: transcript.model_dump(mode="json") for key, transcript in batch.items()},
+        }
+        try:
+            async with aclosing(self._client.watch(json.dumps(request), deadline=None)) as news:
+                async for item in news:
+                    await self._take(item, old)
+        except AgentFailure as failure:
+            raise AgentLostError(f"green was lost: {failure.message} ({failure.kind})") from None
+
+    async def _take(self, item: Progress | ArtifactReceived | Ended, old: Mapping[str, TaskResult]) -> None:
+        if isinstance(item, Progress):
+            self._task_id = item.task_id or self._task_id
+        try:
+            if isinstance(item, Progress) and item.metadata.get(META_KIND) == KIND_TASK_RESULT:
+                row = TaskResult.model_validate_json(item.text)
+                merged = _merged(row, old[row.key])
+                await asyncio.to_thread(self._journal.record, self._run.id, merged)
+                self._options.listener.finished(merged)
+            elif isinstance(item, ArtifactReceived) and item.name == ARTIFACT_RESULT:
+                result = AssessmentResult.model_validate_json(item.texts[0])
+                await asyncio.to_thread(self._journal.store_reported, self._run.id, result.evaluation_metadata)
+        except (ValidationError, IndexError, KeyError) as error:
+            raise AgentLostError(f"green sent something that cannot be read: {error}") from None
+        if isinstance(item, Ended) and item.state == "rejected":
+            raise RejectedError(f"green rejected the request: {item.text}")
+
+
+def _merged(row: TaskResult, old: TaskResult) -> TaskResult:
+    """The new verdict with what the old row knows of the conversation."""
+    latency = row.latency.model_copy(update={"agent_s": old.latency.agent_s, "total_s": old.latency.total_s})
+    return row.model_copy(update={"usage": old.usage, "model": old.model, "latency": latency, "attempts": old.attempts})
