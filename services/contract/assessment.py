@@ -91,6 +91,8 @@ Flag = Annotated[bool | None, BeforeValidator(_boolean)]
 Names = Annotated[list[str] | None, BeforeValidator(_names), Field(min_length=1)]
 Text = Annotated[str | None, BeforeValidator(_blank_is_absent)]
 Strategy = Literal["stratified", "random", "sequential", "weighted"]
+Fill = Literal["none", "generate"]
+SectionMean = Literal["tasks", "datasets"]
 
 LIMIT_SUFFIX: Final = "_limit"
 EXTRA_PREFIX: Final = "x_"
@@ -110,7 +112,13 @@ class AssessmentConfig(BaseModel):
     datasets: Names = None
     """Keeps only these benchmarks of the suite."""
     dataset_limits: dict[str, Annotated[int, BeforeValidator(_integer), Field(ge=0)]] = Field(default_factory=dict)
-    """`<benchmark>_limit` keys, by benchmark."""
+    """`<benchmark>_limit` keys, by benchmark: the total over all its entries, in place of their own limits."""
+    fill: Annotated[Fill | None, BeforeValidator(_blank_is_absent)] = None
+    """generate: data sets that have a generator are topped up from it; none: they are not."""
+    max_steps: Count = None
+    """Steps of one crypto episode."""
+    judge: dict[str, JsonValue] | None = None
+    """Merged into the suite's `llm_eval`, key by key."""
     sampling_strategy: Annotated[Strategy | None, BeforeValidator(_blank_is_absent)] = None
     """stratified, random, sequential or weighted."""
     seed: Annotated[int | None, BeforeValidator(_integer)] = None
@@ -342,6 +350,12 @@ class PlannedBenchmark(BaseModel):
     """Names that the section's `sub_scores` always carries, null when nothing was measured."""
     tasks: int = 0
     """Tasks in the plan, over all shards."""
+    judge_need: Literal["never", "some", "all"] = "never"
+    """How many of its tasks only a judge can score."""
+    notes: dict[str, JsonValue] = Field(default_factory=dict)
+    """By suite entry, what was found while loading: sources, skipped rows, audit. No part of the digest."""
+    skipped: str = ""
+    """Why an entry could not be loaded and was left out; the bounds of the section stay open."""
 
 
 class Shortfall(BaseModel):
@@ -371,6 +385,8 @@ class Plan(BaseModel):
     num_shards: int = 1
     benchmarks: tuple[PlannedBenchmark, ...]
     section_weights: dict[Section, float]
+    section_mean: SectionMean = "tasks"
+    """Whether a section's score is the mean over its tasks or over the means of its data sets."""
     shortfalls: tuple[Shortfall, ...] = ()
     trials: tuple[PlannedTrial, ...]
     """Of this shard, in running order."""

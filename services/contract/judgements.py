@@ -30,6 +30,8 @@ class Judgement(BaseModel):
     purpose: str
     """Which question of the trial, for example `criteria 1-10`, `correct`, `scales`, `compare`, `compare swapped`."""
     model: str
+    question: str = ""
+    """Digest of what is judged, the same for every member, batch and try."""
     member: int = 0
     """Place in the panel; 0 for a single judge."""
     form: Form = "full"
@@ -51,6 +53,8 @@ class Judgement(BaseModel):
     """Quotes the judge gave that do not stand in the answer."""
     fences_replaced: int = 0
     """Fence marks found inside untrusted text."""
+    template_tokens_replaced: int = 0
+    """Control tokens of chat templates found inside untrusted text."""
     injection_suspected: bool = False
     prompt: str = ""
     """Digest of the prompt with its nonces removed."""

@@ -43,7 +43,7 @@ class ContextBudget:
 
     async def fit(self, request: ModelRequest) -> ModelRequest:
         """The request with `max_tokens` cut to what the context leaves. Raises NoRoomError."""
-        asked, limit = request.sampling.max_tokens, await self._length()
+        asked, limit = request.sampling.max_tokens, await self.length()
         if limit is None or asked is None or _bytes(request) + _most_added(request) + asked + RESERVE <= limit:
             return request
         prompt = await self._count(request)
@@ -52,7 +52,8 @@ class ContextBudget:
             raise NoRoomError(prompt_tokens=prompt, limit=limit)
         return replace(request, sampling=replace(request.sampling, max_tokens=min(asked, room)))
 
-    async def _length(self) -> int | None:
+    async def length(self) -> int | None:
+        """Tokens of the context; None when it is unknown."""
         async with self._asking:
             if self.limit is None and not self._asked:
                 try:
@@ -62,17 +63,20 @@ class ContextBudget:
                 self._asked = True
         return self.limit
 
+    async def tokens(self, request: ModelRequest) -> int | None:
+        """Tokens of the prompt by the server's tokenizer; None when it has none or cannot be reached."""
+        if not self._has_tokenizer:
+            return None
+        try:
+            count = await self.dialect.count_tokens(request)
+        except HttpFault:
+            return None
+        self._has_tokenizer = count is not None
+        return count
+
     async def _count(self, request: ModelRequest) -> int:
-        if self._has_tokenizer:
-            try:
-                count = await self.dialect.count_tokens(request)
-            except HttpFault:
-                count = None
-            else:
-                self._has_tokenizer = count is not None
-            if count is not None:
-                return count
-        return -(-_bytes(request) // BYTES_PER_TOKEN)
+        counted = await self.tokens(request)
+        return -(-_bytes(request) // BYTES_PER_TOKEN) if counted is None else counted
 
 
 def _bytes(request: ModelRequest) -> int:

@@ -74,7 +74,8 @@ class _Call:
 class ModelClient:
     """Calls one endpoint. Safe for any number of concurrent calls; close it when done.
 
-    `clock` gives the time that deadlines refer to, in seconds; `sleep` waits between attempts.
+    `clock` gives the time that deadlines refer to, in seconds; `sleep` waits between attempts, of which there are at most
+    `max_attempts`.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class ModelClient:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         probe_s: float = PROBE_S,
+        max_attempts: int = MAX_ATTEMPTS,
     ) -> None:
         if endpoint.api_key is not None:
             register_secret(endpoint.api_key.get_secret_value())
@@ -96,6 +98,7 @@ class ModelClient:
         self._clock = clock
         self._sleep = sleep
         self._probe_s = probe_s
+        self._max_attempts = max_attempts
         self._closed = asyncio.Event()
 
     async def complete(
@@ -136,6 +139,15 @@ class ModelClient:
         log.debug("model_call_finished", purpose=key.purpose, result=getattr(result, "kind", "answered"))
         return result
 
+    async def context_length(self) -> int | None:
+        """Tokens of prompt and answer together: as configured, else as the server reports it; None when nobody says."""
+        return await self._budget.length()
+
+    async def count_tokens(self, messages: Sequence[ChatMessage]) -> int | None:
+        """Tokens of a prompt by the server's tokenizer; None when it has none or cannot be reached."""
+        request = ModelRequest(messages=messages, tools=(), response_format=None, sampling=AS_CONFIGURED)
+        return await self._budget.tokens(request)
+
     async def aclose(self) -> None:
         """Close all connections; calls in flight end as `cancelled`."""
         self._closed.set()
@@ -169,7 +181,7 @@ class ModelClient:
         kind = classify(fault)
         self._record(call, kind.name, fault.status, fault.message, started)
         in_time = self._clock() + self._wait_s(call, fault, tries) < call.deadline
-        if kind.retried and tries < MAX_ATTEMPTS and in_time:
+        if kind.retried and tries < self._max_attempts and in_time:
             return None
         failure = self._failure(call, Outcome.INFRA_ERROR, kind.name, fault.message)
         sizes = overflow(fault)

@@ -1,22 +1,35 @@
 """Evaluation suites: which data sets are asked and how they are sampled (`config/evals/*.yaml`).
 
-Strict: unknown keys, duplicate keys and values out of range are errors, all reported together with file and key.
+Strict: unknown keys, duplicate keys and values out of range are errors, all reported together with file, line and key path.
+Which value is in force when a request, a suite and the environment disagree is decided in `precedence.py`.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Annotated, Final, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError, field_validator
 
-from services.contract.assessment import Strategy, nearest
+from services.contract.assessment import SectionMean, Strategy, nearest
 from services.contract.results import Section
 from services.green_agent.benchmarks.base import DatasetConfig
 from services.green_agent.benchmarks.registry import UnknownBenchmarkError, benchmark_class
 from services.green_agent.judge.settings import JudgeSettings
+from services.green_agent.suites.document import Document, DocumentError, KeyPath, read_document
+from services.green_agent.suites.faults import explained
+
+log = structlog.get_logger()
+
+OLD_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {"eval_quick_test": "quick", "eval_medium": "medium", "eval_large": "large", "eval_config": "default"}
+)
+"""Names that guides written for another evaluator use, and our suites of that size."""
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class SuiteError(Exception):
@@ -50,30 +63,49 @@ class Suite(BaseModel):
     sampling: Sampling = Sampling()
     llm_eval: JudgeSettings | None = None
     """The judge; absent: there is none."""
-    section_weights: dict[Section, float] = Field(default_factory=dict)
+    section_weights: dict[Section, Weight] = Field(default_factory=dict)
     """Share of each section in the overall score; equal when empty. Renormalised over the sections of the plan."""
-    timeout_seconds: float = Field(default=300.0, gt=0)
+    section_mean: SectionMean = "tasks"
+    """tasks: a section's score is the mean over its tasks; datasets: the mean over the means of its data sets."""
+    timeout_seconds: float = Field(default=300.0, gt=0, allow_inf_nan=False)
     """Deadline of one reply of the agent."""
-    trial_timeout_seconds: float | None = Field(default=None, gt=0)
+    trial_timeout_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Deadline of a trial; null: `timeout_seconds` x planned messages."""
     num_trials: int = Field(default=1, ge=1)
     """Trials of each task."""
     debate: bool = False
     """One follow-up question per task, kept in the transcript, never part of the score."""
+    on_dataset_error: Literal["fail", "skip"] = "fail"
+    """skip: a data set that cannot be loaded is recorded and leaves the bounds of its section open."""
+    allow_unscored: bool = False
+    """true: a data set that only a judge can score is asked even when there is none."""
 
+    _folder: Path | None = PrivateAttr(default=None)
+    _asked_as: str | None = PrivateAttr(default=None)
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which a duplicate key is an error."""
+    @field_validator("section_weights")
+    @classmethod
+    def _something_weighs(cls, weights: dict[Section, float]) -> dict[Section, float]:
+        if weights and not any(weights.values()):
+            raise ValueError("expected at least one weight above 0")
+        return weights
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            if key_node.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    "while reading a mapping", node.start_mark, f"duplicate key {key_node.value!r}", key_node.start_mark
-                )
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
+    @property
+    def folder(self) -> Path | None:
+        """Where the file lies; relative paths in it are tried here after the working directory."""
+        return self._folder
+
+    @property
+    def asked_as(self) -> str | None:
+        """The old name that led to this suite, when one did."""
+        return self._asked_as
+
+    def found_in(self, folder: Path, *, asked_as: str | None) -> Suite:
+        """The same suite with the place it was read from."""
+        placed = self.model_copy()
+        placed._folder = folder  # noqa: SLF001 - its own
+        placed._asked_as = asked_as  # noqa: SLF001 - its own
+        return placed
 
 
 def suites_dir() -> Path:
@@ -84,7 +116,7 @@ def suites_dir() -> Path:
 
 
 def find_suite(name: str) -> Path:
-    """The file of a suite given by path, or by the name of one that comes with Assay. Raises SuiteError."""
+    """The file of a suite given by path, or by a name of one that comes with Assay. Raises SuiteError."""
     path = Path(name)
     if path.is_file():
         return path
@@ -92,58 +124,71 @@ def find_suite(name: str) -> Path:
 
 
 def bundled_suite(name: str) -> Path:
-    """The file of a suite that comes with Assay; a request may name only these. Raises SuiteError."""
+    """The file of a suite that comes with Assay; a request may name only these. Raises SuiteError.
+
+    For an old name this is a path that does not exist: `load_suite` finds what it stands for, and keeps the name.
+    """
     known = {path.stem: path for path in sorted(suites_dir().glob("*.yaml"))}
     stem = Path(name).stem
-    if stem not in known:
-        raise SuiteError(f"no suite {name!r}{nearest(stem, known)}")
-    return known[stem]
+    if stem in known:
+        return known[stem]
+    if OLD_NAMES.get(stem) in known:
+        return suites_dir() / f"{stem}.yaml"
+    raise SuiteError(f"no suite {name!r}{nearest(stem, known)}")
 
 
 def load_suite(path: Path) -> Suite:
     """Read and validate a suite file. Raises SuiteError with every fault found."""
+    asked_as = None
+    if not path.is_file() and path.stem in OLD_NAMES:
+        asked_as, path = path.name, suites_dir() / f"{OLD_NAMES[path.stem]}.yaml"
+        log.info("suite_found_by_old_name", asked=asked_as, suite=path.stem)
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe loader that is stricter
+        document = read_document(path.read_text(encoding="utf-8"), origin=str(path), variables=os.environ)
     except OSError as error:
         raise SuiteError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SuiteError(_syntax_fault(path, error)) from None
+    except UnicodeDecodeError as error:
+        raise SuiteError(f"{path}: not valid YAML ({error})") from None
+    except DocumentError as error:
+        raise SuiteError(str(error)) from None
+    return suite_of(document).found_in(path.resolve().parent, asked_as=asked_as)
+
+
+def suite_of(document: Document) -> Suite:
+    """Validate what a file says. Raises SuiteError with every fault found."""
+    raw = document.value
     if not isinstance(raw, dict):
-        raise SuiteError(f"{path}: expected a mapping with name and datasets, got {type(raw).__name__}")
-    return parse_suite(raw, origin=str(path))
-
-
-def parse_suite(raw: dict[str, Any], *, origin: str) -> Suite:
-    """Validate a suite that was read from `origin`. Raises SuiteError with every fault found."""
+        raise SuiteError(f"{document.where(())}: expected a mapping with name and datasets, got {type(raw).__name__}")
     faults: list[str] = []
     entries = raw.get("datasets")
     listed = entries if isinstance(entries, list) else []
-    parsed = [_dataset(entry, f"datasets[{number}]", faults) for number, entry in enumerate(listed)]
+    parsed = [_dataset(entry, document, ("datasets", place), faults) for place, entry in enumerate(listed)]
     datasets = _with_names([config for config in parsed if config is not None])
-    placeholder = DatasetConfig(type="unusable")
+    usable = datasets or [DatasetConfig(type="unusable")]
     try:
-        suite = Suite.model_validate(raw | ({"datasets": datasets or [placeholder]} if listed else {}))
+        suite = Suite.model_validate(raw | ({"datasets": usable} if listed else {}))
     except ValidationError as error:
-        faults += _faults(error, "", Suite)
-        raise SuiteError("\n".join(f"{origin}: {fault}" for fault in faults)) from None
+        faults += explained(error, document, model=Suite)
+        raise SuiteError("\n".join(faults)) from None
     if faults:
-        raise SuiteError("\n".join(f"{origin}: {fault}" for fault in faults))
+        raise SuiteError("\n".join(faults))
     return suite
 
 
-def _dataset(raw: object, where: str, faults: list[str]) -> DatasetConfig | None:
-    if not isinstance(raw, dict) or not isinstance(raw.get("type"), str):
-        faults.append(f"{where}: expected a mapping with a type, got {raw!r}")
+def _dataset(raw: JsonValue, document: Document, at: KeyPath, faults: list[str]) -> DatasetConfig | None:
+    kind = raw.get("type") if isinstance(raw, dict) else None
+    if not isinstance(kind, str):
+        faults.append(f"{document.where(at)}: expected a mapping with a type")
         return None
     try:
-        model = benchmark_class(raw["type"]).config_model
+        model = benchmark_class(kind).config_model
     except UnknownBenchmarkError as error:
-        faults.append(f"{where}.type: {error}")
+        faults.append(f"{document.where((*at, 'type'))}: {error}")
         return None
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        faults += _faults(error, where + ".", model)
+        faults += explained(error, document, model=model, at=at)
         return None
 
 
@@ -157,22 +202,3 @@ def _with_names(configs: list[DatasetConfig]) -> list[DatasetConfig]:
         unique = label if counts[label] == 1 else f"{label}#{counts[label]}"
         named.append(config.model_copy(update={"name": unique}))
     return named
-
-
-def _faults(error: ValidationError, prefix: str, model: type[BaseModel]) -> list[str]:
-    faults = []
-    for fault in error.errors(include_url=False):
-        where = prefix + ".".join(map(str, fault["loc"]))
-        if fault["type"] == "extra_forbidden":
-            key = str(fault["loc"][-1])
-            known = model.model_fields if len(fault["loc"]) == 1 else Sampling.model_fields
-            faults.append(f"{where}: unknown key{nearest(key, known)}")
-        else:
-            faults.append(f"{where}: {fault['msg']}, got {fault['input']!r}")
-    return faults
-
-
-def _syntax_fault(path: Path, error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark is not None else str(path)
-    return f"{where}: not valid YAML ({getattr(error, 'problem', None) or error})"

@@ -58,6 +58,8 @@ class Task:
     """Planned messages to the agent, for the deadline of the trial."""
     expected: str = ""
     """The key in words, for the row; never sent to the agent."""
+    limit_group: str = ""
+    """What the entry's `limit_per_task` counts, for example task type and language; the stratum when empty."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,6 +140,9 @@ class Benchmark(ABC, Generic[C, T]):
     """Raised with every change that can move a number."""
     sub_score_names: ClassVar[tuple[str, ...]] = ()
     needs_sandbox: ClassVar[bool] = False
+    limit_per_stratum: ClassVar[bool] = False
+    """True when the entry's `limit` counts in each stratum and not over the entry. Limits are applied at planning, after
+    the shuffle: `tasks` returns everything."""
     endless: ClassVar[bool] = False
     """True for a generator: without a limit of its own it is asked for as many tasks as the plan could take."""
 

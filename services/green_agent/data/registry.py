@@ -108,6 +108,10 @@ class Source(BaseModel):
     guide_path: str = ""
     """What suites written for AgentBusters call its folder."""
 
+    def folder_in_mirror(self, name: str) -> str:
+        """Where a mirror keeps its members; `name` is its name in the registry."""
+        return self.mirror or name
+
     def takes(self, member: str) -> bool:
         """True when a pull brings this file."""
         return any(fnmatchcase(member, pattern) for pattern in self.members)

@@ -17,6 +17,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from services.green_agent.scoring.numbers import Number, clean, numbers_in, read_number
+from services.green_agent.scoring.structures import balanced
 
 Value = float | int | bool | str
 """A key: a number, a count, yes or no, or a label."""
@@ -24,12 +25,8 @@ Value = float | int | bool | str
 SLIPS: Final = (100.0, 1000.0, 0.01, 0.001)
 """Factors by which a wrong answer shows that only its unit is wrong."""
 
-# Answers are flat objects; the limit keeps reading linear when a reply nests them without end.
-_DEEPEST_OBJECT = 8
 _LONGEST_VALUE = 200
 _FINAL_ANSWER = re.compile(r"\bfinal\s++answer\b\s*+:?\s*+(?:json\s*+)?(?=\{)", re.IGNORECASE)
-_STRING = re.compile(r'"(?:[^"\\\n]|\\.)*+"')
-_STOP = re.compile(r'[{}"]')
 _TRUE = frozenset({"true", "yes"})
 _FALSE = frozenset({"false", "no"})
 
@@ -147,7 +144,7 @@ def read(reply: str, quantities: Sequence[Quantity]) -> Reading | None:
     """
     text = clean(reply)
     keys = {quantity.key for quantity in quantities}
-    spans = dict(_objects(text))
+    spans = dict(balanced(text, "{"))
     marked = [match.end() for match in _FINAL_ANSWER.finditer(text) if match.end() in spans]
     for start in reversed(marked):
         if (found := _parse(text[start : spans[start]])) is not None:
@@ -170,7 +167,7 @@ def grade(quantities: Sequence[Quantity], keys: Mapping[str, Value], reading: Re
 
 def objects_in(text: str) -> Iterator[dict[str, JsonValue]]:
     """The JSON objects of a text, the last to end first: an outer one before those inside it. Linear in its length."""
-    for start, end in reversed(list(_objects(text))):
+    for start, end in reversed(list(balanced(text, "{"))):
         if (found := _parse(text[start:end])) is not None:
             yield found
 
@@ -196,37 +193,6 @@ def _blank(quantity: Quantity) -> str:
     if quantity.measure is Measure.LABEL:
         return "<label>"
     return "<true or false>" if quantity.measure is Measure.BOOL else "<number>"
-
-
-def _objects(text: str) -> Iterator[tuple[int, int]]:
-    """Start and end of every balanced, not too deeply nested object, in order of their ends: the outer after the inner."""
-    open_at: list[int] = []
-    heights: list[int] = []
-    at = text.find("{")
-    while at >= 0:
-        char = text[at]
-        if char == "{":
-            open_at.append(at)
-            heights.append(0)
-            at += 1
-        elif char == "}":
-            start, height = open_at.pop(), heights.pop() + 1
-            if heights:
-                heights[-1] = max(heights[-1], height)
-            at += 1
-            if height <= _DEEPEST_OBJECT:
-                yield start, at
-        else:
-            at = _after_string(text, at)
-        stop = _STOP.search(text, at) if open_at else None
-        at = stop.start() if stop else text.find("{", at) if not open_at else -1
-
-
-def _after_string(text: str, at: int) -> int:
-    if string := _STRING.match(text, at):
-        return string.end()
-    line_end = text.find("\n", at)  # a string cannot span lines; going on behind the quote would be quadratic
-    return len(text) if line_end < 0 else line_end
 
 
 def _parse(candidate: str) -> dict[str, JsonValue] | None:

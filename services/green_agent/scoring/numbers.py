@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from services.green_agent.scoring.structures import balanced
+
 LONGEST_TEXT: Final = 1_000_000
 """Characters of a reply that are read, counted from its end: an answer comes last, and reading stays within a second."""
 LONGEST_ZONE: Final = 100_000
@@ -62,6 +64,19 @@ class Found:
     @property
     def explicit(self) -> bool:
         """True when the text marks the number as its answer."""
+        return self.zone is not Zone.WHOLE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Passage:
+    """The part of a text that holds its answer."""
+
+    zone: Zone
+    text: str
+
+    @property
+    def explicit(self) -> bool:
+        """True when the text marks this part as its answer."""
         return self.zone is not Zone.WHOLE
 
 
@@ -123,10 +138,9 @@ _FINAL_ANSWER = re.compile(
     r"(?:\bfinal\s+answer\b|\u6700\u7ec8\u7b54\u6848)\s*+(?::|=|is\b)\s*+([^\n]*)", re.IGNORECASE
 )
 _BOXED = re.compile(r"(?<![A-Za-z_])(?:answer_)?boxed\s*\{{1,2}([^{}]*+)\}")
-_FLAT_OBJECT = re.compile(r"\{[^{}]*+\}")
-_ANSWER_KEY = re.compile(r'"(?:answer|result)"', re.IGNORECASE)
+_ANSWER_KEY = re.compile(r'"(?:answer|result|\u6392\u5e8f\u7ed3\u679c)"', re.IGNORECASE)
 _CUE = re.compile(r"(?:\b(?:answer|result)\b\s*+(?::|=|is\b|equals\b)|\u7b54\u6848\u662f)\s*+([^\n]*)", re.IGNORECASE)
-_ANSWER_KEYS = frozenset({"answer", "result"})
+_ANSWER_KEYS = frozenset({"answer", "result", "\u6392\u5e8f\u7ed3\u679c"})
 
 
 def clean(text: str) -> str:
@@ -144,14 +158,28 @@ def clean(text: str) -> str:
 
 def read_number(text: str) -> Found | None:
     """The one number a text gives as its answer, or None. `text` is raw; it is cleaned here."""
-    text = clean(text)
-    for zone, content in _zones(text):
-        tokens = numbers_in(content[:LONGEST_ZONE] if zone is not Zone.WHOLE else content[-LONGEST_ZONE:])
-        eligible = [token for token in tokens if token.eligible]
-        if zone is Zone.WHOLE:
-            return Found(number=eligible[-1], zone=zone) if eligible else None
-        return Found(number=(eligible or tokens)[0], zone=zone) if tokens else None
-    return None
+    passage = answer_passage(clean(text))
+    tokens = numbers_in(passage.text[:LONGEST_ZONE] if passage.explicit else passage.text[-LONGEST_ZONE:])
+    eligible = [token for token in tokens if token.eligible]
+    if passage.explicit:
+        return Found(number=(eligible or tokens)[0], zone=passage.zone) if tokens else None
+    return Found(number=eligible[-1], zone=passage.zone) if eligible else None
+
+
+def answer_passage(text: str) -> Passage:
+    """Where a cleaned text gives its answer: the first zone that exists, its last occurrence; else the whole text.
+
+    The value of a JSON object that is no string is given as JSON, its numbers as strings of what was written.
+    """
+    if (line := _last_group(_FINAL_ANSWER, text)) is not None:
+        return Passage(zone=Zone.FINAL_ANSWER, text=line)
+    if (content := _last_group(_BOXED, text)) is not None:
+        return Passage(zone=Zone.BOXED, text=content)
+    if (value := _last_answer_value(text)) is not None:
+        return Passage(zone=Zone.JSON, text=value)
+    if (line := _last_group(_CUE, text)) is not None:
+        return Passage(zone=Zone.CUE, text=line)
+    return Passage(zone=Zone.WHOLE, text=text)
 
 
 def numbers_in(text: str) -> list[Number]:
@@ -188,18 +216,6 @@ def without_thoughts(text: str) -> str:
     return "".join(kept) if inside else "".join([*kept, text[at:]])
 
 
-def _zones(text: str) -> Iterator[tuple[Zone, str]]:
-    if (line := _last_group(_FINAL_ANSWER, text)) is not None:
-        yield Zone.FINAL_ANSWER, line
-    if (content := _last_group(_BOXED, text)) is not None:
-        yield Zone.BOXED, content
-    if (value := _last_answer_value(text)) is not None:
-        yield Zone.JSON, value
-    if (line := _last_group(_CUE, text)) is not None:
-        yield Zone.CUE, line
-    yield Zone.WHOLE, text
-
-
 def _last_group(pattern: re.Pattern[str], text: str) -> str | None:
     last = None
     for match in pattern.finditer(text):
@@ -208,15 +224,19 @@ def _last_group(pattern: re.Pattern[str], text: str) -> str | None:
 
 
 def _last_answer_value(text: str) -> str | None:
-    objects = [match[0] for match in _FLAT_OBJECT.finditer(text) if _ANSWER_KEY.search(match[0])]
-    for candidate in reversed(objects):
+    if not _ANSWER_KEY.search(text):
+        return None
+    for start, end in reversed(list(balanced(text, "{"))):
+        candidate = text[start:end]
+        if not _ANSWER_KEY.search(candidate):
+            continue
         try:
             parsed = json.loads(candidate, parse_int=str, parse_float=str)
         except (ValueError, RecursionError):
             continue
         values = [value for key, value in parsed.items() if key.casefold() in _ANSWER_KEYS]
         if values:
-            return str(values[-1])
+            return values[-1] if isinstance(values[-1], str) else json.dumps(values[-1], ensure_ascii=False)
     return None
 
 

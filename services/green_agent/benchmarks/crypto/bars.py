@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
-from typing import Final
+from typing import Any, Final
 
 MIN_BARS: Final = 3
 SIGNIFICANT_DIGITS: Final = 8
@@ -102,7 +102,8 @@ def aggregate(bars: Bars, stride: int) -> Bars:
 
 def round8(bars: Bars) -> Bars:
     """Every number with 8 significant digits: what the agent is shown is exactly what the simulator runs on."""
-    return replace(bars, **{name: tuple(map(significant, getattr(bars, name))) for name in FLOAT_COLUMNS})
+    columns: dict[str, Any] = {name: tuple(map(significant, getattr(bars, name))) for name in FLOAT_COLUMNS}
+    return replace(bars, **columns)
 
 
 def significant(value: float) -> float:
@@ -111,7 +112,7 @@ def significant(value: float) -> float:
 
 
 def scale(bars: Bars, price_factor: float, volume_factor: float = 1.0) -> Bars:
-    """Prices times `price_factor`; money volume and open interest times `volume_factor`, so base volume is divided by the price's.
+    """Prices times `price_factor`, money volume and open interest times `volume_factor`: base volume by their quotient.
 
     ValueError unless both factors are above 0 and finite.
     """

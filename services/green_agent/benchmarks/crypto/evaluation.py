@@ -121,8 +121,6 @@ class EvaluationConfig(BaseModel):
     """Drawdown that loses all marks; auto as `return_cap`."""
     sharpe_cap: float = Field(default=3.0, gt=0, allow_inf_nan=False)
     """t statistic that earns full marks."""
-    record_interactions: bool = True
-    """Keep every prompt and every reply in the transcript."""
 
     @model_validator(mode="before")
     @classmethod

@@ -30,7 +30,7 @@ class SyntheticTask(Task):
     weights: tuple[float, ...] = ()
     """Share of each criterion of `rubric`; they sum to 1."""
     flags: tuple[str, ...] = ()
-    """Audit rules that an item of a file breaks, for the metrics of its row; empty where its key is settled or sound."""
+    """Audit rules that the item of a file breaks, such as `A5`, for its row; empty for a sound item."""
 
     @property
     def is_prose(self) -> bool:

@@ -1,0 +1,102 @@
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from services.contract.conversation import AgentSession, Reply
+from services.contract.outcomes import AgentFailure, Failure, Outcome
+from services.green_agent.benchmarks.base import Task
+from services.green_agent.session import Session, Terms
+from tests.support.assessments import FAST, Parrot, ScriptedAgent, echo, prepared, run
+
+
+@dataclass
+class Crowd:
+    """An agent that says how many it talks to at once."""
+
+    takes_s: float
+    in_flight: int = 0
+    most: int = 0
+    deadlines: list[float] = field(default_factory=list)
+
+    def conversation(self) -> "Crowd":
+        return self
+
+    async def ask(self, text: str, deadline: float) -> Reply:
+        self.in_flight += 1
+        self.most = max(self.most, self.in_flight)
+        self.deadlines.append(deadline - asyncio.get_running_loop().time())
+        await asyncio.sleep(self.takes_s)
+        self.in_flight -= 1
+        return Reply(text=text)
+
+
+def session(agent: Crowd, *, places: int, reply_s: float = 5.0, trial_s: float = 5.0) -> Session:
+    deadline = asyncio.get_running_loop().time() + trial_s
+    terms = Terms(trial="t", reply_timeout_s=reply_s, deadline=deadline, places=asyncio.Semaphore(places))
+    return Session(agent, terms)
+
+
+async def test_branches_are_kept_in_one_transcript_and_read_by_name() -> None:
+    first = session(Crowd(takes_s=0), places=4)
+    left, right = first.branch("left"), first.branch("right")
+
+    await first.ask("a")
+    await asyncio.gather(left.ask("b"), right.ask("c"))
+    await left.ask("d")
+
+    assert [turn.question for turn in first.transcript.branch("left")] == ["b", "d"]
+    assert [turn.question for turn in first.transcript.branch("right")] == ["c"]
+    assert [turn.question for turn in first.transcript.branch("")] == ["a"]
+    assert len(first.transcript.turns) == 4
+
+
+async def test_waiting_for_a_free_place_costs_the_agent_nothing() -> None:
+    agent = Crowd(takes_s=0.05)
+    first = session(agent, places=1, reply_s=1.0, trial_s=0.2)
+
+    await asyncio.gather(*(first.branch(str(n)).ask("x") for n in range(8)))
+
+    assert agent.most == 1
+    # The eighth began after 0.35 s, when the trial's 0.2 s had passed; waiting put the end off.
+    assert min(agent.deadlines) > 0
+    assert first.told.waited_s > 0.2
+
+
+async def test_a_failed_message_stays_in_its_branch_and_ends_only_that_message() -> None:
+    class Failing(Crowd):
+        async def ask(self, text: str, deadline: float) -> Reply:
+            raise AgentFailure(Outcome.AGENT_ERROR, "empty", "nothing was said")
+
+    first = session(Failing(takes_s=0), places=1)
+
+    with pytest.raises(AgentFailure, match="nothing was said"):
+        await first.branch("one").ask("x")
+
+    (turn,) = first.transcript.branch("one")
+    assert turn.error is not None
+    assert turn.error.startswith("empty: nothing was said")
+
+
+async def test_without_a_shelf_no_file_can_be_offered() -> None:
+    with pytest.raises(Failure, match="cannot serve files"):
+        session(Crowd(takes_s=0), places=1).offer(Path("a.pdf"), name="a.pdf")
+
+
+class Branching(Parrot):
+    """Holds four conversations a trial."""
+
+    async def converse(self, task: Task, trial: int, agent: AgentSession) -> None:
+        branches = (agent.branch(f"b{n}") for n in range(4))
+        await asyncio.gather(*(branch.ask(task.prompt) for branch in branches))
+
+
+async def test_no_more_messages_are_in_flight_than_the_assessment_allows_whatever_a_trial_opens() -> None:
+    agent = ScriptedAgent(echo)
+
+    rows = await run(prepared(tasks=6, benchmark=Branching), agent, limits=FAST)
+
+    assert [row.score for row in rows] == [1.0] * 6
+    assert agent.most_in_flight <= FAST.max_concurrency
+    assert sum(agent.asked.values()) == 24
