@@ -5,7 +5,8 @@ Rules: finance specification 10, interop specification 6.
 
 * task score = mean over its counted trials; benchmark, section = 100 x mean over tasks; overall = weighted section mean;
 * `agent_error` counts 0; unscored trials are outside the mean but in coverage and bounds (lower: all fail, upper: all succeed);
-* a trial of the plan without a row is unscored as well: what is missing is never forgotten.
+* a trial of the plan without a row is unscored as well, and a data set that could not be loaded leaves its section's bounds
+  open: what is missing is never forgotten.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from typing import Final
 
 from pydantic import JsonValue
 
@@ -34,6 +36,10 @@ from services.contract.seeds import derive
 GRADES = (
     (97, "A+"), (93, "A"), (90, "A-"), (87, "B+"), (83, "B"), (80, "B-"), (77, "C+"), (73, "C"), (70, "C-"), (60, "D"),
 )  # fmt: skip
+
+
+RULE_FALLBACK: Final = "rule_fallback"
+"""How `scored_by` begins when a rule decided in place of a judge that gave no verdict."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +105,7 @@ def aggregate(plan: Plan, rows: Sequence[TaskResult], *, metadata: Mapping[str, 
     whole = tally(plan.trials, by_key)
     outcomes = Counter(str(row.outcome) for row in rows)
     outcomes["missing"] = whole.planned - len(rows)
-    complete = whole.counted == whole.planned
+    complete = whole.counted == whole.planned and not any(benchmark.skipped for benchmark in plan.benchmarks)
     facts: dict[str, JsonValue] = {
         "num_tasks": whole.planned,
         "num_planned": whole.planned,
@@ -113,6 +119,7 @@ def aggregate(plan: Plan, rows: Sequence[TaskResult], *, metadata: Mapping[str, 
         "shard_index": plan.shard_index,
         "num_shards": plan.num_shards,
         "num_trials": plan.num_trials,
+        "judge": judge_summary(rows),
         "effective_config": plan.effective_config,
     }
     found = {section.section: section for section in sections}
@@ -151,9 +158,47 @@ def _in_plan_order(plan: Plan, by_key: Mapping[str, TaskResult]) -> list[TaskRes
     return [by_key[trial.key] for trial in plan.trials if trial.key in by_key]
 
 
+def judge_summary(rows: Iterable[TaskResult]) -> dict[str, JsonValue]:
+    """What judging took and how it went, over all calls. `cost_usd` is null when one call's price is unknown.
+
+    Cached verdicts cost nothing now; `trials_with_rule_fallback` and `injections_suspected` count trials.
+    """
+    rows = list(rows)
+    calls = [call for row in rows for call in row.judgements]
+    paid = [call for call in calls if not call.cached]
+    costs = [call.cost_usd for call in paid]
+    known = [cost for cost in costs if cost is not None]
+    return {
+        "models": sorted({call.model for call in calls}),
+        "calls": len(calls),
+        "cached": len(calls) - len(paid),
+        "failures": dict(sorted(Counter(call.kind for call in calls if call.kind).items())),
+        "input_tokens": sum(call.input_tokens or 0 for call in paid),
+        "output_tokens": sum(call.output_tokens or 0 for call in paid),
+        "cost_usd": sum(known) if len(known) == len(costs) else None,
+        "latency_s": sum(call.latency_s for call in paid),
+        "cut": sum(bool(call.cuts) for call in calls),
+        "evidence_missing": sum(call.evidence_missing for call in calls),
+        "trials_with_rule_fallback": sum(row.scored_by.startswith(RULE_FALLBACK) for row in rows),
+        "injections_suspected": sum(any(call.injection_suspected for call in row.judgements) for row in rows),
+    }
+
+
 def _active_sections(plan: Plan) -> list[Section]:
+    """Sections with planned trials, and those of data sets that could not be loaded."""
     planned = {trial.section for trial in plan.trials}
+    planned |= {benchmark.section for benchmark in plan.benchmarks if benchmark.skipped}
     return [section for section in Section if section in planned]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Mean:
+    """A section's score and what it may become, 0..1."""
+
+    score: float | None
+    lower: float
+    upper: float
+    interval: estimators.Interval | None
 
 
 def _section(plan: Plan, section: Section, by_key: Mapping[str, TaskResult]) -> SectionScore:
@@ -162,8 +207,8 @@ def _section(plan: Plan, section: Section, by_key: Mapping[str, TaskResult]) -> 
     weights = {name: plan.section_weights.get(name, 0.0) for name in _active_sections(plan)}
     total = sum(weights.values())
     weight = weights[section] / total if total else 1 / len(weights)
-    score = None if count.mean is None else 100 * count.mean
-    interval = count.interval(seed=derive(plan.seed, "interval", section))
+    mean = _section_mean(plan, section, count, by_key)
+    score = None if mean.score is None else 100 * mean.score
     benchmarks = [benchmark for benchmark in plan.benchmarks if benchmark.section is section and benchmark.tasks]
     names = [name for benchmark in benchmarks for name in benchmark.sub_scores]
     return SectionScore(
@@ -177,12 +222,47 @@ def _section(plan: Plan, section: Section, by_key: Mapping[str, TaskResult]) -> 
         score_sum=count.score_sum,
         counted=count.counted,
         planned=count.planned,
-        coverage=count.coverage,
-        lower=100 * count.lower,
-        upper=100 * count.upper,
-        interval_low=None if interval is None else 100 * interval.low,
-        interval_high=None if interval is None else 100 * interval.high,
+        coverage=count.coverage if trials else 0.0,
+        lower=100 * mean.lower,
+        upper=100 * mean.upper,
+        interval_low=None if mean.interval is None else 100 * mean.interval.low,
+        interval_high=None if mean.interval is None else 100 * mean.interval.high,
         sub_scores=_sub_scores(names, [by_key[trial.key] for trial in trials if trial.key in by_key]),
+    )
+
+
+def _section_mean(plan: Plan, section: Section, count: Tally, by_key: Mapping[str, TaskResult]) -> _Mean:
+    """The mean over tasks, or over the means of data sets. A skipped data set may hold anything: it opens the bounds."""
+    skipped = [b for b in plan.benchmarks if b.section is section and b.skipped]
+    if plan.section_mean == "datasets":
+        return _mean_of_datasets(plan, section, by_key)
+    return _Mean(
+        score=count.mean,
+        lower=0.0 if skipped else count.lower,
+        upper=1.0 if skipped else count.upper,
+        interval=count.interval(seed=derive(plan.seed, "interval", section)),
+    )
+
+
+def _mean_of_datasets(plan: Plan, section: Section, by_key: Mapping[str, TaskResult]) -> _Mean:
+    lower, upper, scores = [], [], []
+    estimates: list[estimators.Estimate] = []
+    for benchmark in (b for b in plan.benchmarks if b.section is section):
+        count = tally([trial for trial in plan.trials if trial.benchmark == benchmark.name], by_key)
+        if not count.planned and not benchmark.skipped:
+            continue
+        lower.append(0.0 if benchmark.skipped else count.lower)
+        upper.append(1.0 if benchmark.skipped else count.upper)
+        if count.mean is not None:
+            scores.append(count.mean)
+            interval = count.interval(seed=derive(plan.seed, "interval", benchmark.name))
+            estimates += [] if interval is None else [estimators.Estimate(weight=1.0, mean=count.mean, interval=interval)]
+    known = scores and len(estimates) == len(scores)
+    return _Mean(
+        score=sum(scores) / len(scores) if scores else None,
+        lower=sum(lower) / len(lower),
+        upper=sum(upper) / len(upper),
+        interval=estimators.weighted_interval(estimates) if known else None,
     )
 
 
@@ -255,4 +335,10 @@ def _datasets(plan: Plan, by_key: Mapping[str, TaskResult]) -> dict[str, Dataset
 def _summary(plan: Plan) -> dict[str, JsonValue]:
     by_dataset = Counter(trial.benchmark for trial in plan.trials)
     by_stratum = Counter(f"{trial.benchmark}/{trial.stratum}" for trial in plan.trials)
-    return {"total": len(plan.trials), "by_dataset": dict(by_dataset), "by_task_type": dict(by_stratum)}
+    by_category = Counter(str(trial.section) for trial in plan.trials)
+    return {
+        "total": len(plan.trials),
+        "by_dataset": dict(by_dataset),
+        "by_task_type": dict(by_stratum),
+        "by_category": dict(by_category),
+    }

@@ -1,31 +1,67 @@
-"""How much of an answer the rows of a result file show: the files stay small, the journal holds everything."""
+"""The rows of a result file: texts cut so that files stay small, old names beside ours so that old readers work.
+
+The journal holds everything; only printed rows are cut. Names: finance specification 10.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from services.contract.results import AssessmentResult
+from pydantic import JsonValue
+
+from services.contract.results import AssessmentResult, TaskResult
 
 CUT_MARK: Final = " [...]"
+NATIVE_SCALES: Final = {"options": 100.0, "crypto": 100.0}
+"""Benchmarks whose `score_native` is not 0..1."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shown:
+    """How much of one text is printed."""
+
+    max_chars: int
+    store: bool = True
+    truncate: bool = True
+
+    def cut(self, text: str) -> str:
+        """The text, left out or cut visibly."""
+        if not self.store:
+            return ""
+        if not self.truncate or len(text) <= self.max_chars:
+            return text
+        return text[: self.max_chars] + CUT_MARK
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Printed:
-    """How much of an answer the rows of the artifact show. Transcripts stay whole; they travel with the streamed rows."""
+    """How rows are printed in the artifact and in result files. Transcripts stay whole; they travel with the streamed rows."""
 
-    answers: bool = True
-    truncate: bool = True
-    max_chars: int = 200
+    predicted: Shown = field(default_factory=lambda: Shown(max_chars=200))
+    question: Shown = field(default_factory=lambda: Shown(max_chars=200))
+    expected: Shown = field(default_factory=lambda: Shown(max_chars=100))
 
     def apply(self, result: AssessmentResult) -> AssessmentResult:
-        """The result with its rows' answers left out or cut visibly."""
-        rows = [row.model_copy(update={"answer": self._cut(row.answer)}) for row in result.results]
-        return result.model_copy(update={"results": rows})
+        """The result with its rows cut, and with the names that AgentBusters used."""
+        return result.model_copy(update={"results": [self._row(row) for row in result.results]})
 
-    def _cut(self, answer: str) -> str:
-        if not self.answers:
-            return ""
-        if not self.truncate or len(answer) <= self.max_chars:
-            return answer
-        return answer[: self.max_chars] + CUT_MARK
+    def _row(self, row: TaskResult) -> TaskResult:
+        answer = self.predicted.cut(row.answer)
+        named: dict[str, JsonValue] = {
+            "example_id": row.task_id,
+            "dataset_type": row.benchmark,
+            "predicted": answer,
+            "score_native": None if row.score is None else row.score * NATIVE_SCALES.get(row.benchmark, 1.0),
+            "is_correct": row.passed,
+            "feedback": row.explanation,
+            "llm_used": any(not call.kind for call in row.judgements),
+        }
+        facts = {name: value for name, value in row.details.items() if name not in TaskResult.model_fields}
+        cut = {
+            "question": self.question.cut(row.question),
+            "expected": self.expected.cut(row.expected),
+            "answer": answer,
+            "judgements": tuple(call.model_copy(update={"raw": ""}) for call in row.judgements),
+        }
+        return row.model_copy(update=facts | named | cut)

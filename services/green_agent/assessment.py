@@ -221,7 +221,8 @@ class Assessment:
         reply_s, task = self._prepared.reply_timeout_s, trial.task
         deadline = trial.started + (self._prepared.trial_timeout_s or reply_s * task.messages)
         terms = Terms(
-            trial=f"{trial.planned.key}|{len(trial.attempts)}",
+            # Two assessments may hold the same trial at once; what one withdraws must stay with the other.
+            trial=f"{trial.planned.key}|{uuid.uuid4().hex}",
             reply_timeout_s=reply_s,
             deadline=deadline,
             places=self._places,
@@ -242,7 +243,7 @@ class Assessment:
         return failure
 
     async def _converse(self, trial: _Trial, session: Session) -> Failure | None:
-        benchmark = self._prepared.benchmarks[trial.planned.benchmark]
+        benchmark = self._prepared.benchmark(trial.planned)
         try:
             await benchmark.converse(trial.task, trial.planned.trial, session)
         except Failure as failure:
@@ -280,7 +281,7 @@ class Assessment:
 
     async def _score_once(self, trial: _Trial) -> Score | Failure:
         planned = trial.planned
-        benchmark = self._prepared.benchmarks[planned.benchmark]
+        benchmark = self._prepared.benchmark(planned)
         with self._tools.scoring(planned) as (tools, judgements):
             try:
                 return await benchmark.score(trial.task, planned.trial, trial.transcript, tools)

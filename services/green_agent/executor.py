@@ -38,6 +38,7 @@ from services.contract.results import TaskResult
 from services.green_agent import reporting
 from services.green_agent.assessment import Assessment, Limits
 from services.green_agent.benchmarks.base import DatasetError
+from services.green_agent.precedence import Flags, settle
 from services.green_agent.preparation import PreparedPlan, prepare
 from services.green_agent.suite import SuiteError, bundled_suite, load_suite
 from services.green_agent.toolbox import Toolbox, Tools
@@ -60,6 +61,8 @@ class GreenSettings:
     participant_urls: UrlPolicy = field(default_factory=UrlPolicy)
     """Which addresses a request may name; those of cloud metadata never."""
     printed: Printed = field(default_factory=Printed)
+    flags: Flags = field(default_factory=Flags)
+    """What the command line says of the judge and the suite."""
 
 
 class GreenExecutor:
@@ -110,10 +113,14 @@ class GreenExecutor:
         named = request.config.eval_config
         path = self._settings.suite_path if named is None else bundled_suite(named)
         suite = await asyncio.to_thread(load_suite, path)
-        types = {entry.type for entry in suite.datasets}
-        tools = await self._toolbox.open_for(types.intersection(request.config.datasets or types), suite.llm_eval)
+        settled = settle(request.config, suite, flags=self._settings.flags)
+        tools = await self._toolbox.open_for(settled.types, settled.judge)
         prepared = await asyncio.to_thread(
-            prepare, request.config, suite, sandbox_fault=tools.sandbox_fault, has_judge=tools.judge is not None
+            prepare,
+            settled,
+            sandbox_fault=tools.sandbox_fault,
+            judge_fault=tools.judge_fault,
+            has_judge=tools.judge is not None,
         )
         return prepared, tools
 

@@ -6,8 +6,8 @@ so adding or permuting entries never moves another task.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -25,14 +25,27 @@ class Pool:
     """The tasks of one suite entry, in canonical order."""
 
     entry: str
-    """Label of the entry, unique in the suite."""
+    """Label of the entry, unique in the suite. It may hang on the place of the entry, so nothing is ordered by it."""
     benchmark: str
     weight: float
     tasks: tuple[Task, ...]
     """Never empty."""
+    identity: str = ""
+    """What the entry says, whatever its place; the label when empty."""
     shuffle: bool = False
     limit: int | None = None
     """Head of the (shuffled) order that enters the selection."""
+    limit_per_group: int | None = None
+    """The same for each `Task.limit_group`, taken before `limit`."""
+    limit_per_stratum: bool = False
+    """`limit` counts in each stratum."""
+    named: tuple[str, ...] = ()
+    """Strata that the entry asks for by name."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Order among entries that does not hang on their places."""
+        return (self.benchmark, self.identity or self.entry, self.entry)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +67,8 @@ class Selection:
 
     picks: tuple[Pick, ...]
     shortfalls: tuple[Shortfall, ...] = ()
+    twice: int = 0
+    """Tasks that stand in two entries; each is kept once."""
 
 
 def allocate(total: int, *, weights: Mapping[str, float], caps: Mapping[str, int], seed: int) -> dict[str, int]:
@@ -86,26 +101,45 @@ def allocate(total: int, *, weights: Mapping[str, float], caps: Mapping[str, int
     return given
 
 
-def select(pools: Sequence[Pool], *, strategy: Strategy, total: int | None, seed: int) -> Selection:
-    """Choose `total` tasks (None: all) by `strategy`. Raises PlanningError when nothing is left to choose from."""
-    entries = {pool.entry: _picks(pool, seed=seed) for pool in pools}
+def select(
+    pools: Sequence[Pool],
+    *,
+    strategy: Strategy,
+    total: int | None,
+    seed: int,
+    type_limits: Mapping[str, int] | None = None,
+) -> Selection:
+    """Choose `total` tasks (None: all) by `strategy`; `type_limits` holds totals by benchmark.
+
+    Raises PlanningError when nothing is left to choose from, or when a stratum asked for by name is empty.
+    """
+    if empty := [f"{pool.entry} / {name}" for pool in pools for name in _empty(pool)]:
+        raise PlanningError(f"asked for by name and empty: {', '.join(empty)}")
+    if strategy == "weighted":
+        pools = [pool for pool in pools if pool.weight > 0]
+    ordered = pools if strategy == "sequential" else sorted(pools, key=lambda pool: pool.key)
+    entries = {pool.entry: _picks(pool, seed=seed) for pool in ordered}
     unique = _once(entries)
-    available = sum(map(len, unique.values()))
+    capped = _capped(ordered, unique, type_limits or {}, strategy=strategy, seed=seed)
+    available = sum(map(len, capped.values()))
     if not available:
         raise PlanningError("the selection is empty: no data set gave a task")
     wanted = available if total is None else total
-    chosen = _choose(pools, unique, strategy=strategy, total=min(wanted, available), seed=seed)
-    shortfalls: tuple[Shortfall, ...] = ()
-    if wanted > available:
-        reason = f"asked for {wanted} tasks, the data sets hold {available}"
-        shortfalls = (Shortfall(stratum="total", requested=wanted, available=available, reason=reason),)
+    chosen = _choose(ordered, capped, strategy=strategy, total=min(wanted, available), seed=seed)
     order = tuple(chosen) if strategy == "sequential" else tuple(_round_robin(chosen, seed=seed))
-    return Selection(picks=order, shortfalls=shortfalls)
+    return Selection(
+        picks=order,
+        shortfalls=tuple(_shortfalls(pools, capped, type_limits or {}, total=total)),
+        twice=sum(map(len, entries.values())) - sum(map(len, unique.values())),
+    )
 
 
 def named(pools: Sequence[Pool], task_ids: Sequence[str]) -> Selection:
     """Exactly these tasks, in the order given. Raises PlanningError for an id no data set holds."""
-    by_id = {task.id: Pick(benchmark=pool.benchmark, task=task) for pool in pools for task in pool.tasks}
+    by_id: dict[str, Pick] = {}
+    for pool in sorted(pools, key=lambda pool: pool.key):
+        for task in pool.tasks:
+            by_id.setdefault(task.id, Pick(benchmark=pool.benchmark, task=task))
     if unknown := [task_id for task_id in task_ids if task_id not in by_id]:
         raise PlanningError(f"task_ids: no data set of the suite holds {', '.join(map(repr, unknown))}")
     return Selection(picks=tuple(by_id[task_id] for task_id in dict.fromkeys(task_ids)))
@@ -124,11 +158,35 @@ def shard(picks: Sequence[Pick], *, index: int, count: int) -> tuple[Pick, ...]:
     return tuple(pick for pick in picks if (pick.benchmark, pick.task.id) in mine)
 
 
+def _empty(pool: Pool) -> list[str]:
+    found = {task.stratum for task in pool.tasks}
+    return [name for name in pool.named if name not in found]
+
+
 def _picks(pool: Pool, *, seed: int) -> list[Pick]:
-    tasks: Iterable[Task] = pool.tasks
+    tasks: Sequence[Task] = pool.tasks
     if pool.shuffle:
         tasks = sorted(pool.tasks, key=lambda task: rank(seed, "order", task.id))
-    return [Pick(benchmark=pool.benchmark, task=task) for task in tasks][: pool.limit]
+    tasks = _heads(tasks, pool.limit_per_group, lambda task: task.limit_group or task.stratum)
+    if pool.limit_per_stratum:
+        tasks = _heads(tasks, pool.limit, lambda task: task.stratum)
+    else:
+        tasks = tasks[: pool.limit]
+    return [Pick(benchmark=pool.benchmark, task=task) for task in tasks]
+
+
+def _heads(tasks: Sequence[Task], limit: int | None, group: Callable[[Task], str]) -> Sequence[Task]:
+    """The first `limit` tasks of each group, in their order."""
+    if limit is None:
+        return tasks
+    taken: Counter[str] = Counter()
+    kept = []
+    for task in tasks:
+        name = group(task)
+        taken[name] += 1
+        if taken[name] <= limit:
+            kept.append(task)
+    return kept
 
 
 def _once(entries: Mapping[str, list[Pick]]) -> dict[str, list[Pick]]:
@@ -141,6 +199,32 @@ def _once(entries: Mapping[str, list[Pick]]) -> dict[str, list[Pick]]:
     return unique
 
 
+def _capped(
+    pools: Sequence[Pool],
+    entries: Mapping[str, list[Pick]],
+    type_limits: Mapping[str, int],
+    *,
+    strategy: Strategy,
+    seed: int,
+) -> dict[str, list[Pick]]:
+    """The entries with the total of a type applied over all its entries, as the strategy would choose them."""
+    kept: set[tuple[str, str]] = set()
+    for benchmark, limit in type_limits.items():
+        mine = {pool.entry: entries[pool.entry] for pool in pools if pool.benchmark == benchmark}
+        flat = [pick for picks in mine.values() for pick in picks]
+        if strategy == "sequential":
+            chosen = flat[:limit]
+        elif strategy == "random":
+            chosen = _by_rank(flat, seed=seed)[:limit]
+        else:
+            chosen = _from_strata(_merged(mine), total=limit, seed=seed)
+        kept |= {(pick.benchmark, pick.task.id) for pick in chosen}
+    return {
+        entry: [p for p in picks if p.benchmark not in type_limits or (p.benchmark, p.task.id) in kept]
+        for entry, picks in entries.items()
+    }
+
+
 def _choose(
     pools: Sequence[Pool], entries: Mapping[str, list[Pick]], *, strategy: Strategy, total: int, seed: int
 ) -> list[Pick]:
@@ -148,22 +232,30 @@ def _choose(
     if strategy == "sequential":
         return everything[:total]
     if strategy == "random":
-        return sorted(everything, key=lambda pick: rank(seed, "order", pick.task.id))[:total]
-    if strategy == "weighted":
-        groups = dict(entries)
-        weights = {pool.entry: pool.weight for pool in pools}
-    else:
-        groups = _by_benchmark(pools, entries)
-        weights = dict.fromkeys(groups, 1.0)
+        return _by_rank(everything, seed=seed)[:total]
+    groups: dict[str, list[Pick]] = {}
+    weights: dict[str, float] = {}
+    for benchmark in sorted({pool.benchmark for pool in pools}):
+        mine = {pool.entry: pool for pool in pools if pool.benchmark == benchmark}
+        if strategy == "weighted":
+            for entry, pool in mine.items():
+                name = "/".join(pool.key[:2])
+                name = name if name not in groups else "/".join(pool.key)
+                groups[name], weights[name] = entries[entry], pool.weight
+        else:
+            groups[benchmark] = _merged({entry: entries[entry] for entry in mine})
+            weights[benchmark] = 1.0
     shares = allocate(total, weights=weights, caps={name: len(picks) for name, picks in groups.items()}, seed=seed)
     return [pick for name in sorted(groups) for pick in _from_strata(groups[name], total=shares[name], seed=seed)]
 
 
-def _by_benchmark(pools: Sequence[Pool], entries: Mapping[str, list[Pick]]) -> dict[str, list[Pick]]:
-    groups: dict[str, list[Pick]] = defaultdict(list)
-    for pool in sorted(pools, key=lambda pool: pool.entry):
-        groups[pool.benchmark] += entries[pool.entry]
-    return dict(groups)
+def _by_rank(picks: Sequence[Pick], *, seed: int) -> list[Pick]:
+    return sorted(picks, key=lambda pick: (rank(seed, "order", pick.task.id), pick.benchmark))
+
+
+def _merged(entries: Mapping[str, list[Pick]]) -> list[Pick]:
+    """The entries of one type by turns, so that the head of a stratum holds some of each."""
+    return [pick for turn in zip_longest(*entries.values()) for pick in turn if pick is not None]
 
 
 def _from_strata(picks: Sequence[Pick], *, total: int, seed: int) -> list[Pick]:
@@ -175,6 +267,42 @@ def _from_strata(picks: Sequence[Pick], *, total: int, seed: int) -> list[Pick]:
         total, weights=dict.fromkeys(strata, 1.0), caps={name: len(found) for name, found in strata.items()}, seed=seed
     )
     return [pick for name in sorted(strata) for pick in strata[name][: shares[name]]]
+
+
+def _shortfalls(
+    pools: Sequence[Pool],
+    entries: Mapping[str, list[Pick]],
+    type_limits: Mapping[str, int],
+    *,
+    total: int | None,
+) -> Iterable[Shortfall]:
+    """What was asked for and is not there: by entry or group, by type, and over all."""
+    for pool in pools:
+        yield from _entry_shortfalls(pool)
+    for benchmark, limit in type_limits.items():
+        found = sum(len(entries[pool.entry]) for pool in pools if pool.benchmark == benchmark)
+        if found < limit:
+            yield _shortfall(benchmark, limit, found)
+    available = sum(map(len, entries.values()))
+    if total is not None and total > available:
+        reason = f"asked for {total} tasks, the data sets hold {available}"
+        yield Shortfall(stratum="total", requested=total, available=available, reason=reason)
+
+
+def _entry_shortfalls(pool: Pool) -> Iterable[Shortfall]:
+    groups = Counter(task.limit_group or task.stratum for task in pool.tasks)
+    strata = Counter(task.stratum for task in pool.tasks)
+    asked = [(f"{pool.entry} / {name}", pool.limit_per_group, found) for name, found in sorted(groups.items())]
+    if pool.limit_per_stratum:
+        asked += [(f"{pool.entry} / {name}", pool.limit, found) for name, found in sorted(strata.items())]
+    elif pool.limit_per_group is None:
+        asked.append((pool.entry, pool.limit, len(pool.tasks)))
+    return [_shortfall(name, limit, found) for name, limit, found in asked if limit is not None and found < limit]
+
+
+def _shortfall(stratum: str, requested: int, available: int) -> Shortfall:
+    reason = f"{stratum}: asked for {requested} tasks, there are {available}"
+    return Shortfall(stratum=stratum, requested=requested, available=available, reason=reason)
 
 
 def _round_robin(picks: Sequence[Pick], *, seed: int) -> Iterable[Pick]:

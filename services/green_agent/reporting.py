@@ -13,7 +13,8 @@ from services.contract.results import AssessmentResult, TaskResult
 def without_transcripts(row: TaskResult) -> TaskResult:
     """The row as the artifact holds it."""
     attempts = tuple(attempt.model_copy(update={"transcript": None}) for attempt in row.attempts)
-    return row.model_copy(update={"transcript": None, "attempts": attempts})
+    judgements = tuple(call.model_copy(update={"raw": ""}) for call in row.judgements)
+    return row.model_copy(update={"transcript": None, "attempts": attempts, "judgements": judgements})
 
 
 def summary(result: AssessmentResult) -> str:
@@ -31,7 +32,8 @@ def summary(result: AssessmentResult) -> str:
     ]
     faults = Counter(f"{row.outcome}/{row.error.kind}" for row in result.results if row.error is not None)
     lines += [f"- {name}: {count}" for name, count in faults.most_common()]
-    lines += [f"- left out: {shortfall['reason']}" for shortfall in result.shortfalls]
+    lines += [f"- judge: {text}" for text in _judging(result)]
+    lines += [f"- short: {shortfall['reason']}" for shortfall in result.shortfalls]
     return "\n".join(lines)
 
 
@@ -42,7 +44,7 @@ def accepted(plan: Plan, *, to_run: int, ignored_keys: Sequence[str]) -> str:
         text += f", shard {plan.shard_index} of {plan.num_shards}"
     if ignored_keys:
         text += f"; ignored keys: {', '.join(ignored_keys)}"
-    return "\n".join([text, *(f"left out: {shortfall.reason}" for shortfall in plan.shortfalls)])
+    return "\n".join([text, *(f"short: {shortfall.reason}" for shortfall in plan.shortfalls)])
 
 
 def progress(rows: Sequence[TaskResult], *, planned: int) -> str:
@@ -53,6 +55,17 @@ def progress(rows: Sequence[TaskResult], *, planned: int) -> str:
 def nothing_counted(rows: Sequence[TaskResult]) -> bool:
     """True when no trial ended `scored` or `agent_error`."""
     return not any(row.outcome in {Outcome.SCORED, Outcome.AGENT_ERROR} for row in rows)
+
+
+def _judging(result: AssessmentResult) -> list[str]:
+    """One line when a judge was asked."""
+    judge = result.evaluation_metadata.get("judge")
+    if not isinstance(judge, dict) or not judge.get("calls"):
+        return []
+    failures = judge["failures"] if isinstance(judge["failures"], dict) else {}
+    failed = "".join(f", {count} {kind}" for kind, count in failures.items())
+    cost = "cost unknown" if judge["cost_usd"] is None else f"{judge['cost_usd']:.4f} USD"
+    return [f"{judge['calls']} calls, {judge['cached']} from the cache{failed}, {cost}"]
 
 
 def _points(score: float | None) -> str:

@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from services.contract.a2a.server import AgentProfile, ServerSettings, Skill, serve
 from services.green_agent.executor import GreenExecutor, GreenSettings
+from services.green_agent.files import FileShelf
 from services.green_agent.toolbox import SandboxSettings, Toolbox
 
 
@@ -31,6 +32,7 @@ def profile() -> AgentProfile:
 
 def run(settings: GreenSettings, sandbox: SandboxSettings, server: ServerSettings) -> int:
     """Serve until stopped. Returns the exit code."""
-    executor = GreenExecutor(settings, Toolbox(sandbox))
+    shelf = FileShelf()
+    executor = GreenExecutor(settings, Toolbox(sandbox, shelf=shelf))
     # Told to stop, green cancels: what is finished is sent at once and what is missing can be resumed.
-    return serve(executor, profile(), replace(server, drain_s=0.0), closing=executor.aclose)
+    return serve(executor, profile(), replace(server, drain_s=0.0), closing=executor.aclose, mount=shelf.mount)

@@ -5,29 +5,22 @@ Heavy imports stay inside the commands, so that `--help` is quick.
 
 from __future__ import annotations
 
-import asyncio
-import json
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import closing, contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from services.runner.failures import EXIT_CODES_HELP, ExitCode, RunnerError
+from services.runner import cli_results
+from services.runner.command_line import call, ending, finish, options_of, shared_options
+from services.runner.failures import EXIT_CODES_HELP, ExitCode
 
 if TYPE_CHECKING:
     from services.contract.assessment import Plan
-    from services.runner.journal import Journal
-    from services.runner.report import Report
-    from services.runner.run import RunOptions, RunOutcome
     from services.runner.scenario import Scenario
 
 COMMANDS_GROUP: Final = "assay.commands"
-T = TypeVar("T")
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Commands(click.Group):
@@ -70,23 +63,6 @@ def _loaded(entry: EntryPoint) -> click.Command:
     return command
 
 
-def _shared(command: F) -> F:
-    """Options of every command that reads or writes results."""
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table."),
-        click.option(
-            "--results-dir",
-            type=click.Path(file_okay=False, path_type=Path),
-            default=Path("results"),
-            envvar="ASSAY_RESULTS_DIR",
-            show_default=True,
-            help="Folder of the journal and the reports.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES_HELP)
 @click.version_option(package_name="assay", prog_name="assay")
 def main() -> None:
@@ -95,7 +71,7 @@ def main() -> None:
 
 @main.command(epilog=EXIT_CODES_HELP)
 @click.option("--show-logs", is_flag=True, help="Print what the agents write.")
-@_shared
+@shared_options
 def demo(*, show_logs: bool, results_dir: Path, as_json: bool) -> NoReturn:
     """Run a small assessment here, with an engine that needs no model: under a minute, no network.
 
@@ -104,8 +80,8 @@ def demo(*, show_logs: bool, results_dir: Path, as_json: bool) -> NoReturn:
     from services.runner.demo import demo_scenario  # noqa: PLC0415
     from services.runner.run import run_scenario  # noqa: PLC0415
 
-    options = _options(results_dir, as_json=as_json, show_logs=show_logs)
-    _finish(_call(lambda: run_scenario(demo_scenario(), options)), as_json=as_json)
+    options = options_of(results_dir, as_json=as_json, show_logs=show_logs)
+    finish(call(lambda: run_scenario(demo_scenario(), options)), as_json=as_json)
 
 
 @main.command(epilog=EXIT_CODES_HELP)
@@ -131,7 +107,7 @@ def demo(*, show_logs: bool, results_dir: Path, as_json: bool) -> NoReturn:
 @click.option("--serve-only", is_flag=True, help="Start the agents and keep them until Ctrl-C.")
 @click.option("--dry-run", is_flag=True, help="Ask green for the plan only.")
 @click.option("-v", "--verbose", is_flag=True, help="Log details.")
-@_shared
+@shared_options
 def run(
     *,
     scenario: Path | None,
@@ -168,7 +144,7 @@ def run(
         "model_id": asked["model_id"],
         **_shard(shard),
     }
-    options = _options(
+    options = options_of(
         results_dir,
         as_json=as_json,
         show_logs=show_logs,
@@ -178,16 +154,16 @@ def run(
         timeout_s=timeout_s,
         copy_to=out or output,
     )
-    with _ending():
+    with ending():
         chosen = _scenario(scenario, green_url, purple_url).with_config(
             **{key: value for key, value in values.items() if value is not None}
         )
     if serve_only:
-        _call(lambda: runs.serve_only(chosen, options))
+        call(lambda: runs.serve_only(chosen, options))
     if dry_run:
-        _print_plan(_call(lambda: runs.dry_run(chosen, options)), as_json=as_json)
+        _print_plan(call(lambda: runs.dry_run(chosen, options)), as_json=as_json)
         sys.exit(ExitCode.COMPLETE)
-    _finish(_call(lambda: runs.run_scenario(chosen, options)), as_json=as_json)
+    finish(call(lambda: runs.run_scenario(chosen, options)), as_json=as_json)
 
 
 @main.command(epilog=EXIT_CODES_HELP)
@@ -197,7 +173,7 @@ def run(
 @click.option("--start-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For each card.")
 @click.option("--show-logs", is_flag=True, help="Print what the agents write.")
 @click.option("-v", "--verbose", is_flag=True, help="Log details.")
-@_shared
+@shared_options
 def resume(
     *,
     reference: str,
@@ -215,7 +191,7 @@ def resume(
     """
     from services.runner.run import resume_run  # noqa: PLC0415
 
-    options = _options(
+    options = options_of(
         results_dir,
         as_json=as_json,
         show_logs=show_logs,
@@ -224,7 +200,7 @@ def resume(
         start_timeout_s=start_timeout,
         copy_to=output,
     )
-    _finish(_call(lambda: resume_run(reference, options)), as_json=as_json)
+    finish(call(lambda: resume_run(reference, options)), as_json=as_json)
 
 
 @main.command(epilog=EXIT_CODES_HELP)
@@ -238,7 +214,7 @@ def resume(
     "--start-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For green's card."
 )
 @click.option("--show-logs", is_flag=True, help="Print what green writes.")
-@_shared
+@shared_options
 def rescore(
     *,
     reference: str,
@@ -256,7 +232,7 @@ def rescore(
     """
     from services.runner.rescore import rescore_run  # noqa: PLC0415
 
-    options = _options(
+    options = options_of(
         results_dir,
         as_json=as_json,
         show_logs=show_logs,
@@ -265,14 +241,14 @@ def rescore(
         copy_to=output,
     )
     asked = {name: value for name, value in judge.items() if value is not None}
-    _finish(_call(lambda: rescore_run(reference, options, judge=asked)), as_json=as_json)
+    finish(call(lambda: rescore_run(reference, options, judge=asked)), as_json=as_json)
 
 
 @main.command()
 @click.option("--only", multiple=True, metavar="EXPLOIT", help="Only this exploit, by its name; may be repeated.")
 @click.option("--suite", "suites", multiple=True, metavar="NAME", help="Suites of green; default: all made for this.")
 @click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write the table there too.")
-@_shared
+@shared_options
 def audit(
     *, only: tuple[str, ...], suites: tuple[str, ...], markdown: Path | None, results_dir: Path, as_json: bool
 ) -> NoReturn:
@@ -282,104 +258,11 @@ def audit(
     """
     from services.runner.audit import command  # noqa: PLC0415
 
-    with _ending():
+    with ending():
         chosen = command.chosen(only)
-    options = _options(results_dir, as_json=as_json, show_logs=False)
-    found = _call(lambda: command.play(chosen, options, suites))
+    options = options_of(results_dir, as_json=as_json, show_logs=False)
+    found = call(lambda: command.play(chosen, options, suites))
     sys.exit(command.conclude(found, as_json=as_json, markdown=markdown))
-
-
-@main.command(epilog=EXIT_CODES_HELP)
-@click.argument("reference", metavar="[RUN]", default="latest")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write results.json there too.")
-@_shared
-def report(*, reference: str, output: Path | None, results_dir: Path, as_json: bool) -> None:
-    """Write the report of RUN again from the journal, and print its table."""
-    from services.runner.report import write_report  # noqa: PLC0415
-
-    with _ending(), _journal(results_dir) as journal:
-        run_id = journal.run(reference).id
-        _print_report(write_report(journal, run_id, results_dir / run_id, copy_to=output), as_json=as_json)
-
-
-@main.group()
-def results() -> None:
-    """Look at stored runs."""
-
-
-@results.command("list")
-@_shared
-def list_results(*, results_dir: Path, as_json: bool) -> None:
-    """List the runs, newest first. `stopped` is a run whose runner was killed."""
-    from services.runner.journal import RunStatus  # noqa: PLC0415
-    from services.runner.locks import is_held  # noqa: PLC0415
-    from services.runner.summary import runs_table  # noqa: PLC0415
-
-    with _ending(), _journal(results_dir) as journal:
-        runs = [(run, is_held(results_dir / run.id)) for run in journal.runs()]
-    shown = [
-        (run, "stopped" if run.status is RunStatus.RUNNING and not held else str(run.status)) for run, held in runs
-    ]
-    if as_json:
-        _print_json([run.model_dump(mode="json") | {"status": status} for run, status in shown])
-    else:
-        click.echo(runs_table(shown))
-
-
-@results.command()
-@click.argument("reference", metavar="[RUN]", default="latest")
-@_shared
-def show(*, reference: str, results_dir: Path, as_json: bool) -> None:
-    """Print the table of RUN."""
-    from services.runner.report import read_report  # noqa: PLC0415
-
-    with _ending(), _journal(results_dir) as journal:
-        run_id = journal.run(reference).id
-        _print_report(read_report(journal, run_id, results_dir / run_id), as_json=as_json)
-
-
-@contextmanager
-def _ending() -> Iterator[None]:
-    """A RunnerError inside ends the process with its text and its code."""
-    try:
-        yield
-    except RunnerError as error:
-        from services.contract.secrets import redact  # noqa: PLC0415
-
-        click.echo(f"assay: {redact(str(error))}", err=True)
-        sys.exit(error.exit_code)
-
-
-@contextmanager
-def _journal(results_dir: Path) -> Iterator[Journal]:
-    from services.runner.journal import Journal  # noqa: PLC0415
-
-    with closing(Journal.open(results_dir, create=False)) as journal:
-        yield journal
-
-
-def _call(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    with _ending():
-        try:
-            return asyncio.run(work())
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            click.echo("assay: interrupted; the agents are stopped, what was finished is kept", err=True)
-            sys.exit(ExitCode.INTERRUPTED)
-    raise AssertionError("unreachable")
-
-
-def _options(results_dir: Path, *, as_json: bool, show_logs: bool, verbose: bool = False, **more: Any) -> RunOptions:
-    from services.contract.telemetry import configure  # noqa: PLC0415
-    from services.runner.progress import listener_for  # noqa: PLC0415
-    from services.runner.run import RunOptions  # noqa: PLC0415
-
-    configure("runner", verbose=verbose)
-    return RunOptions(
-        results_dir=results_dir,
-        listener=listener_for(quiet=as_json),
-        echo=(lambda role, line: click.echo(f"{role} | {line}", err=True)) if show_logs else None,
-        **more,
-    )
 
 
 def _scenario(path: Path | None, green_url: str | None, purple_url: str | None) -> Scenario:
@@ -418,34 +301,6 @@ def _shard(text: str | None) -> dict[str, int]:
     return {"shard_index": int(index), "num_shards": int(count)}
 
 
-def _finish(outcome: RunOutcome, *, as_json: bool) -> NoReturn:
-    from services.contract.secrets import redact  # noqa: PLC0415
-    from services.runner.summary import summary_object, table_of  # noqa: PLC0415
-
-    if as_json:
-        _print_json(summary_object(outcome))
-    elif outcome.report is not None:
-        click.echo(f"\n{table_of(outcome.report)}\n\nrun     {outcome.run_id}")
-        click.echo(f"results {outcome.report.results_json}\nreport  {outcome.report.html}")
-    if outcome.error is not None:
-        click.echo(f"assay: {redact(str(outcome.error))}", err=True)
-    if outcome.exit_code != 0:
-        kept = f"what finished is kept; `assay resume {outcome.run_id}` runs what is missing"
-        click.echo(f"assay: the run is not complete: {kept}", err=True)
-    sys.exit(outcome.exit_code)
-
-
-def _print_report(report: Report, *, as_json: bool) -> None:
-    from services.runner.report.results_file import results_document  # noqa: PLC0415
-    from services.runner.summary import table_of  # noqa: PLC0415
-
-    run = report.view.run
-    if as_json:
-        _print_json(results_document(run, report.result))
-    else:
-        click.echo(f"{table_of(report)}\n\nrun     {run.id}, {run.status}\nreport  {report.html}")
-
-
 def _print_plan(plan: Plan, *, as_json: bool) -> None:
     if as_json:
         click.echo(plan.model_dump_json(indent=1))
@@ -457,5 +312,5 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
         click.echo(f"  left out: {shortfall.reason}")
 
 
-def _print_json(value: object) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=1))
+for _command in (cli_results.report, cli_results.results, cli_results.export):
+    main.add_command(_command)

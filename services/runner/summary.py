@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from services.contract.results import DatasetScore, SectionScore
 from services.runner.journal import RunSummary
+from services.runner.old_results import OldResult
 from services.runner.report import Report
 from services.runner.run import RunOutcome
 
@@ -63,6 +64,40 @@ def runs_table(runs: Sequence[tuple[RunSummary, str]]) -> str:
     head = ("run", "status", "trials", "plan")
     body = [(run.id, status, f"{run.final}/{run.planned}", run.plan_digest[:19]) for run, status in runs]
     return "\n".join(aligned([head, *body]))
+
+
+def old_results_table(found: Sequence[OldResult]) -> str:
+    """One line an evaluation of an old file."""
+    head = ("form", "stored", "recomputed", "errors excluded", "rows", "errors")
+    body = [
+        (
+            old.form,
+            *map(_points, (old.stored, old.recomputed, old.errors_excluded)),
+            str(len(old.rows)),
+            str(old.errors),
+        )
+        for old in found
+    ]
+    note = "recomputed: every error row counts 0. Scores of old files are never ranked with new ones."
+    return "\n".join([*aligned([head, *body]), note])
+
+
+def old_results_object(found: Sequence[OldResult]) -> dict[str, JsonValue]:
+    """The object of `--json`."""
+    return {
+        "results": [
+            {
+                "form": old.form,
+                "stored": old.stored,
+                "stored_sections": {**old.stored_sections},
+                "recomputed": old.recomputed,
+                "errors_excluded": old.errors_excluded,
+                "rows": len(old.rows),
+                "errors": old.errors,
+            }
+            for old in found
+        ]
+    }
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -166,3 +166,17 @@ def test_running_agents_are_examined_by_their_urls(stage: Stage) -> None:
         "model_id": "m-1",
     }
     assert serving.returncode == 130
+
+
+def test_a_run_is_exported_in_the_guides_form_and_read_again(tmp_path: Path) -> None:
+    stage = make_stage(tmp_path)
+    stage.assay("run", "scenario.toml")
+
+    done = stage.assay("export", "latest", "--guide", "-o", "guide.json")
+    read = stage.assay("results", "read", "guide.json", "--json")
+
+    document = json.loads((tmp_path / "guide.json").read_text())
+    assert done.returncode == 0, done.stderr
+    assert document["results"]["overall_score"] == 100.0
+    assert json.loads(read.stdout)["results"][0]["form"] == "guide"
+    assert json.loads(read.stdout)["results"][0]["stored"] == 100.0

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from starlette.types import ASGIApp
 
-from services.contract.a2a.server import Agent, AgentProfile, Server, ServerSettings, Skill, listen
+from services.contract.a2a.server import Agent, AgentProfile, Mount, Server, ServerSettings, Skill, listen, no_mount
 from tests.support.asgi import InLoop
 
 PROFILE = AgentProfile(
@@ -26,15 +26,19 @@ Wrapper = Callable[[ASGIApp], ASGIApp]
 class _LoopServer(Server, InLoop):
     """The product's server without its process."""
 
-    def __init__(self, agent: Agent, settings: ServerSettings, *, through: Wrapper | None) -> None:
-        super().__init__(agent, PROFILE, settings)
+    def __init__(self, agent: Agent, settings: ServerSettings, *, through: Wrapper | None, mount: Mount) -> None:
+        super().__init__(agent, PROFILE, settings, mount=mount)
         if through is not None:
             self.config.app = through(self.app)
 
 
 @contextlib.asynccontextmanager
 async def serving(
-    agent: Agent, settings: ServerSettings | None = None, *, through: Wrapper | None = None
+    agent: Agent,
+    settings: ServerSettings | None = None,
+    *,
+    through: Wrapper | None = None,
+    mount: Mount = no_mount,
 ) -> AsyncIterator[str]:
     """The base URL, with a trailing slash, of a server around `agent`. What still runs at the end is cancelled.
 
@@ -43,7 +47,7 @@ async def serving(
     settings = replace(settings or ServerSettings(), drain_s=0.0)
     listening = listen(settings)
     settings = replace(settings, port=listening.getsockname()[1])
-    server = _LoopServer(agent, settings, through=through)
+    server = _LoopServer(agent, settings, through=through, mount=mount)
     running = asyncio.create_task(server.serve([listening]))
     try:
         await server.listening.wait()

@@ -15,6 +15,7 @@ from services.contract.assessment import (
 from services.contract.results import AssessmentResult, TaskResult
 from services.green_agent.assessment import Limits
 from services.green_agent.executor import GreenExecutor, GreenSettings
+from services.green_agent.files import FileShelf
 from services.green_agent.suite import bundled_suite
 from services.green_agent.toolbox import SandboxSettings, Toolbox
 from tests.support.a2a_server import serving
@@ -47,10 +48,11 @@ async def green(
     progress_s: float = 30.0,
 ) -> AsyncIterator[str]:
     """Serve the evaluator; yields its URL."""
-    toolbox = Toolbox(sandbox or SandboxSettings(allow_unsafe=True))
+    shelf = FileShelf()
+    toolbox = Toolbox(sandbox or SandboxSettings(allow_unsafe=True), shelf=shelf)
     settings = GreenSettings(suite_path=suite or bundled_suite("offline"), limits=limits, progress_every_s=progress_s)
     executor = GreenExecutor(settings, toolbox)
-    async with serving(executor) as url:
+    async with serving(executor, mount=shelf.mount) as url:
         yield url
     await executor.aclose()
 

@@ -21,7 +21,7 @@ from services.contract.a2a.wire import (
     nested_deeper,
 )
 from services.contract.assessment import META_MODEL, META_USAGE
-from services.contract.conversation import ModelFacts, Reply, Usage
+from services.contract.conversation import ModelFacts, Reply, ReplyFile, Usage
 from services.contract.outcomes import AgentFailure, Outcome, is_error_text
 
 REPLY_BYTES: Final = 4 << 20
@@ -43,6 +43,7 @@ class Collected:
     name: str
     pieces: list[list[str]]
     """Text by text, each as it came; joined when it is read, since an agent may send it character by character."""
+    files: list[ReplyFile]
 
     @property
     def texts(self) -> list[str]:
@@ -67,6 +68,7 @@ class Assembly:
         self.context_id = ""
         self.artifacts: dict[str, Collected] = {}
         self.final_text = ""
+        self.final_files: list[ReplyFile] = []
         self.metadata: dict[str, Any] = {}
         self._notes: dict[str, None] = {}
 
@@ -121,17 +123,19 @@ class Assembly:
         if message is not None:
             self.metadata |= message.metadata
             self.final_text = "\n".join(self._texts(message.parts))
+            self.final_files = _files(message.parts)
 
     def _add_artifact(self, artifact: WireArtifact) -> None:
         key = artifact.artifact_id or artifact.name
-        texts = self._texts(artifact.parts)
+        texts, files = self._texts(artifact.parts), _files(artifact.parts)
         known = self.artifacts.get(key)
-        self._held += ARTIFACT_COST + len(key) + sum(map(len, texts))
+        self._held += ARTIFACT_COST + len(key) + sum(map(len, texts)) + sum(len(file.content) for file in files)
         if self._held > self._room:
             raise too_large(self._room)
         if not artifact.append or known is None:
-            self.artifacts[key] = Collected(artifact.name or artifact.artifact_id, [[text] for text in texts])
+            self.artifacts[key] = Collected(artifact.name or artifact.artifact_id, [[text] for text in texts], files)
             return
+        known.files += files
         if known.pieces and texts:
             known.pieces[-1].append(texts.pop(0))
         known.pieces += [[text] for text in texts]
@@ -147,22 +151,25 @@ class Assembly:
 
     def reply(self, *, latency_s: float) -> Reply:
         """The reply. Raises AgentFailure when the task ended without one, or with one that must not be judged."""
-        text = _distinct_lines([self.final_text, *(a.text for a in self.artifacts.values() if a.name != TOOL_CALLS)])
+        answers = [artifact for artifact in self.artifacts.values() if artifact.name != TOOL_CALLS]
+        text = _distinct_lines([self.final_text, *(artifact.text for artifact in answers)])
+        files = _distinct_files([*self.final_files, *(file for artifact in answers for file in artifact.files)])
         size = len(text.encode("utf-8", "replace"))
         if self.state not in _REPLY_STATES:
             raise state_failure(self.state, text, self.metadata)
         if size > REPLY_BYTES:
             raise too_large(REPLY_BYTES)
-        if not text.strip():
+        if not text.strip() and not files:
             raise AgentFailure(Outcome.AGENT_ERROR, "empty", "the reply holds no text")
         if self.state == "completed" and is_error_text(text):
             raise AgentFailure(Outcome.AGENT_ERROR, "error_text", "the reply is the text of an error", evidence=text)
         return Reply(
-            text=text,
+            text=text if text.strip() else f"[no text; files: {', '.join(file.name or 'unnamed' for file in files)}]",
             state=self.state,
             context_id=self.context_id,
             task_id=self.task_id,
             tool_calls=self._tool_calls(),
+            files=files,
             usage=self._usage(),
             model=self._told(META_MODEL, ModelFacts),
             notes=tuple(self._notes),
@@ -201,6 +208,15 @@ class Assembly:
         except ValidationError:
             self.note(f"the agent's report {key} is not readable")
             return None
+
+
+def _files(parts: Sequence[Part]) -> list[ReplyFile]:
+    return [part.file for part in parts if part.file is not None]
+
+
+def _distinct_files(files: Iterable[ReplyFile]) -> tuple[ReplyFile, ...]:
+    """The files in order, equal ones once: agents send the same in the status and in an artifact."""
+    return tuple({(file.name, file.content): file for file in files}.values())
 
 
 def _distinct_lines(texts: Iterable[str]) -> str:

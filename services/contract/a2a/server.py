@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -41,6 +41,7 @@ __all__ = [
     "EventOrderError",
     "Incoming",
     "Limits",
+    "Mount",
     "ServerSettings",
     "Skill",
     "build_app",
@@ -52,13 +53,26 @@ GRACE_S = 15
 """Seconds an open stream may take to end after the server has stopped; uvicorn's own limit of 20 is behind it."""
 
 Closing = Callable[[], Awaitable[None]]
+Mount = Callable[[str], Mapping[str, ASGIApp]]
+"""Given the server's public address, the apps that answer everything below a path such as `/files/`.
+
+They are asked before the bearer check and look after themselves.
+"""
+
+
+def no_mount(_public_url: str) -> Mapping[str, ASGIApp]:
+    """A server of the agent alone."""
+    return {}
 
 
 class App:
     """The ASGI app. `stop` ends what is in work and takes nothing new; the card stays up."""
 
-    def __init__(self, agent: Agent, profile: AgentProfile, settings: ServerSettings, closing: Closing | None) -> None:
+    def __init__(
+        self, agent: Agent, profile: AgentProfile, settings: ServerSettings, closing: Closing | None, mount: Mount
+    ) -> None:
         self._settings = settings
+        self._mounted = dict(mount(settings.public_url()))
         self._closing = closing
         self._gate = Gate(settings.max_in_flight)
         self._executor = Executor(agent, settings)
@@ -81,6 +95,11 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; REST sends pass the same gate as JSON-RPC sends."""
+        if scope["type"] == "http":
+            for below, app in self._mounted.items():
+                if scope["path"].startswith(below):
+                    await app(scope, receive, send)
+                    return
         if scope["type"] != "http" or not scope["path"].endswith(("/message:send", "/message:stream")):
             await self._app(scope, receive, send)
             return
@@ -107,15 +126,29 @@ class App:
             await self._closing()
 
 
-def build_app(agent: Agent, profile: AgentProfile, settings: ServerSettings, *, closing: Closing | None = None) -> App:
+def build_app(
+    agent: Agent,
+    profile: AgentProfile,
+    settings: ServerSettings,
+    *,
+    closing: Closing | None = None,
+    mount: Mount = no_mount,
+) -> App:
     """The ASGI app of an agent. `closing` is awaited when the server has ended, to close clients and pools.
 
     Header and write timers belong to the connection and are only there under `serve`.
     """
-    return App(agent, profile, settings, closing)
+    return App(agent, profile, settings, closing, mount)
 
 
-def serve(agent: Agent, profile: AgentProfile, settings: ServerSettings, *, closing: Closing | None = None) -> int:
+def serve(
+    agent: Agent,
+    profile: AgentProfile,
+    settings: ServerSettings,
+    *,
+    closing: Closing | None = None,
+    mount: Mount = no_mount,
+) -> int:
     """Serve until SIGTERM or SIGINT and return the exit code: 0 stopped, 1 could not listen or was stopped twice."""
     # Every bad request of a peer is an error with a trace to the SDK; ours are logged where they are handled.
     logging.getLogger("a2a").setLevel(logging.CRITICAL)
@@ -127,7 +160,8 @@ def serve(agent: Agent, profile: AgentProfile, settings: ServerSettings, *, clos
         return 1
     if settings.host in UNSPECIFIED_HOSTS and settings.auth_token is None:
         log.warning("server_open_to_the_network", host=settings.host, remedy="give it a token, see --auth-token-env")
-    server = Server(agent, profile, replace(settings, port=listening.getsockname()[1]), closing=closing)
+    settings = replace(settings, port=listening.getsockname()[1])
+    server = Server(agent, profile, settings, closing=closing, mount=mount)
     server.run(sockets=[listening])
     return 1 if server.force_exit else 0
 
@@ -158,9 +192,15 @@ class Server(uvicorn.Server):
     """uvicorn, that drains before it closes its sockets and does not die of the signal it handled."""
 
     def __init__(
-        self, agent: Agent, profile: AgentProfile, settings: ServerSettings, *, closing: Closing | None = None
+        self,
+        agent: Agent,
+        profile: AgentProfile,
+        settings: ServerSettings,
+        *,
+        closing: Closing | None = None,
+        mount: Mount = no_mount,
     ) -> None:
-        self.app = build_app(agent, profile, settings, closing=closing)
+        self.app = build_app(agent, profile, settings, closing=closing, mount=mount)
         super().__init__(_config(self.app, settings))
         self._settings = settings
         self._stopping: asyncio.Task[None] | None = None

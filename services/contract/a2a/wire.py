@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from services.contract.conversation import ReplyFile
+
 TERMINAL_STATES: Final = frozenset({"completed", "failed", "canceled", "rejected"})
 RESTING_STATES: Final = TERMINAL_STATES | {"input-required", "auth-required"}
 """States after which nothing comes unless we act."""
@@ -55,6 +57,8 @@ class Part:
     """One part, already text: `text` as it came, data as compact JSON, a `text/*` file decoded. Empty when it is neither."""
 
     text: str = ""
+    file: ReplyFile | None = None
+    """The file it carries, decoded; also when its text stands in `text`."""
     note: str = ""
     """What was odd about it."""
 
@@ -239,6 +243,9 @@ def _message(body: Mapping[str, Any]) -> WireMessage:
 
 
 MAX_DECODED_FILE: Final = 1 << 20
+"""Bytes of a text file up to which it is part of what was said."""
+LONGEST_FILE_NAME: Final = 200
+_STANDARD_ALPHABET: Final = str.maketrans("-_", "+/")
 
 
 def _part(raw: object) -> Part:
@@ -249,21 +256,36 @@ def _part(raw: object) -> Part:
     if "data" in body:
         return Part(text=compact_json(body["data"]))
     file = body["file"] if isinstance(body.get("file"), dict) else body
-    content, media_type = file.get("bytes", file.get("raw")), file.get("mimeType") or file.get("mediaType") or ""
+    content = file.get("bytes", file.get("raw"))
     if isinstance(content, str):
-        return _file(content, str(media_type))
+        return _file(content, _said(file, "mimeType", "mediaType"), _said(file, "name", "filename"))
     return Part(note="a part by URL was not fetched" if "uri" in file or "url" in file else "a part without content")
 
 
-def _file(content: str, media_type: str) -> Part:
-    if not media_type.startswith("text/") or len(content) > MAX_DECODED_FILE * 4 // 3:
-        return Part(note=f"a file of type {media_type[:80] or 'unknown'} was left out")
-    try:
-        decoded = base64.b64decode(content)
-    except (binascii.Error, ValueError):
+def _said(file: Mapping[str, Any], *keys: str) -> str:
+    """What either dialect says of a file, on one line of bearable length."""
+    said = next((file[key] for key in keys if isinstance(file.get(key), str)), "")
+    return " ".join(said[: 2 * LONGEST_FILE_NAME].split())[:LONGEST_FILE_NAME]
+
+
+def _file(content: str, media_type: str, name: str) -> Part:
+    decoded = _decoded(content)
+    if decoded is None:
         return Part(note="a file that is no base64 was left out")
+    file = ReplyFile(name=name, media_type=media_type, content=decoded)
+    if not media_type.startswith("text/") or len(decoded) > MAX_DECODED_FILE:
+        return Part(file=file)
     text = decoded.decode("utf-8", "replace")
-    return Part(text=text, note="invalid UTF-8 was replaced" if "\ufffd" in text else "")
+    return Part(text=text, file=file, note="invalid UTF-8 was replaced" if "\ufffd" in text else "")
+
+
+def _decoded(content: str) -> bytes | None:
+    """Bytes of base64 in either alphabet, padded or not, as protobuf's JSON allows; None when it is none."""
+    compact = "".join(content.split()).translate(_STANDARD_ALPHABET).rstrip("=")
+    try:
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None
 
 
 def _object(raw: object, what: str) -> Mapping[str, Any]:

@@ -145,6 +145,8 @@ class Benchmark(ABC, Generic[C, T]):
     the shuffle: `tasks` returns everything."""
     endless: ClassVar[bool] = False
     """True for a generator: without a limit of its own it is asked for as many tasks as the plan could take."""
+    limits_itself: ClassVar[bool] = False
+    """True when `tasks` has applied `limit` in its own way, so that the planner must not cut the pool again."""
 
     def __init__(self, config: C, setting: Setting) -> None:
         self.config = config

@@ -11,6 +11,9 @@ from services.green_agent.benchmarks.base import AnyBenchmark
 BENCHMARKS: Final = {
     "humaneval": "services.green_agent.benchmarks.humaneval:HumanEval",
     "options": "services.green_agent.benchmarks.options:Options",
+    "bizfinbench": "services.green_agent.benchmarks.bizfinbench:BizFinBench",
+    "prbench": "services.green_agent.benchmarks.prbench:PRBench",
+    "public_csv": "services.green_agent.benchmarks.public_csv:PublicCsv",
 }
 
 

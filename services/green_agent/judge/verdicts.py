@@ -159,13 +159,20 @@ def _closed(schema: JsonValue, *, bounds: bool) -> JsonValue:
         return [_closed(one, bounds=bounds) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    dropped = {"default", "description"} | ({"title"} if isinstance(schema.get("title"), str) else set())
-    dropped |= set() if bounds else {"minimum", "maximum"}
-    kept = {name: _closed(value, bounds=bounds) for name, value in schema.items() if name not in dropped}
+    dropped = _DECORATION if bounds else _DECORATION | {"minimum", "maximum"}
+    kept = {name: _closed(value, bounds=bounds) for name, value in schema.items() if name not in dropped | _MAPS}
+    for name in _MAPS & set(schema):
+        named = cast("dict[str, JsonValue]", schema[name])
+        kept[name] = {key: _closed(value, bounds=bounds) for key, value in named.items()}
     properties = kept.get("properties")
     if isinstance(properties, dict):
         kept |= {"required": [*properties], "additionalProperties": False}
     return kept
+
+
+_DECORATION: Final = frozenset({"title", "default", "description", "required"})
+_MAPS: Final = frozenset({"properties", "$defs"})
+"""Keywords whose keys are names, not keywords."""
 
 
 def _name_ids(schema: dict[str, JsonValue], ids: Sequence[str]) -> None:

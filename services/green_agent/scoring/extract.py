@@ -147,7 +147,6 @@ class Mark:
 _INTEGER = r"(?<![A-Za-z0-9_.])[0-9]{1,9}+(?![A-Za-z0-9_]|\.[0-9])"
 _RUN = re.compile(rf"{_INTEGER}(?:\s*+(?:->|[,;>\-\u3001\u2192])\s*+{_INTEGER})*+")
 _BARE_LIST = re.compile(r"[0-9]{1,9}+(?:(?:\s*+(?:[,;\u3001&]|and\b|\u548c|\u4e0e)\s*+|\s++)[0-9]{1,9}+)*+")
-_BARE_COMMAS = re.compile(r"[0-9]{1,9}+(?:\s*+[,\u3001]\s*+[0-9]{1,9}+)*+")
 _JSON_MARKS = str.maketrans({"[": " ", "]": " ", '"': " ", "'": " "})
 _DESCRIPTION_KEYS: Final = ("description_id", "\u63cf\u8ff0\u7f16\u53f7")
 _GAPS = re.compile(r"(?:->|[\s,;|/>\u2192\u3001])++")
@@ -248,7 +247,7 @@ def _mark_sequence(passage: Passage, key: SequenceKey) -> Mark:
 
 
 def _mark_ids(passage: Passage, key: IdSetKey) -> Mark:
-    ids = next(_id_lists(passage.text), None)
+    ids = next(_id_lists(passage.text[:LONGEST_ZONE] if passage.explicit else passage.text[-LONGEST_ZONE:]), None)
     if ids is None and passage.explicit:
         ids = _listed(passage.text.strip())
     return Mark(kind=key.kind, share=float(ids == key.ids), zone=passage.zone, value="" if ids is None else _ids(ids))
@@ -309,11 +308,6 @@ def _listed(content: str) -> frozenset[int] | None:
     return frozenset(_items(bare)) if _BARE_LIST.fullmatch(bare) else None
 
 
-def is_bare_commas(reference: str) -> bool:
-    """True for integers joined by commas alone, which say nothing of an order."""
-    return _BARE_COMMAS.fullmatch(clean(reference).strip(_EDGES)) is not None
-
-
 def _id_lists(text: str) -> Iterator[frozenset[int]]:
     """The JSON lists of integers in a text, the last to end first."""
     for start, end in reversed(list(balanced(text, "["))):
@@ -330,7 +324,7 @@ def _id_list(parsed: object) -> frozenset[int] | None:
 
 def _identifier(item: object) -> int | None:
     """The integer of `"3"` or `"description 3"`; every number of `_parsed` is a string of what was written."""
-    if not isinstance(item, str) or len(item) > LONGEST_SHOWN or "." in item:
+    if not isinstance(item, str) or len(item) > LONGEST_SHOWN or "." in item or item.strip().startswith("-"):
         return None
     found = _DIGIT_RUN.findall(item)
     return int(found[0]) if len(found) == 1 else None

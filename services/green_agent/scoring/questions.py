@@ -50,16 +50,18 @@ Ask = Callable[[P, random.Random], Question[P]]
 """Puts parameters into words; draws the wording."""
 
 
-def draw_question(template: Template[P], ask: Ask[P], rng: random.Random, *, taken: set[str]) -> Question[P] | None:
+def draw_question(
+    template: Template[P], ask: Ask[P], rng: random.Random, *, taken: set[str], apart_from: Sequence[float] = ()
+) -> Question[P] | None:
     """A valid question whose parameters are not in `taken`, or None when MOST_REDRAWS draws gave none.
 
-    The question's parameters are added to `taken`.
+    No key is near a number of `apart_from`. The question's parameters are added to `taken`.
     """
     for _ in range(1 + MOST_REDRAWS):
         params = template.draw(rng)
         question = ask(params, rng)
         name = f"{template.name} {params!r}"
-        if name not in taken and is_valid(question):
+        if name not in taken and is_valid(question, apart_from=apart_from):
             taken.add(name)
             return question
     return None
@@ -75,9 +77,12 @@ def compose(*, body: str, params: P, quantities: Sequence[Quantity], keys: Mappi
     )
 
 
-def is_valid(question: Question[P]) -> bool:
-    """True when every key is finite, has three significant digits, and echoing no number of the question answers it."""
-    printed = _numbers_printed(question.prompt)
+def is_valid(question: Question[P], *, apart_from: Sequence[float] = ()) -> bool:
+    """True when every key is finite, has three significant digits, and echoing no number of the question answers it.
+
+    A key must be apart from the numbers of `apart_from` in the same way: by more than twice its tolerance.
+    """
+    printed = [*_numbers_printed(question.prompt), *apart_from]
     return all(
         _is_telling(quantity, float(question.keys[quantity.key]), printed)
         for quantity in question.quantities

@@ -14,11 +14,18 @@ from pydantic import JsonValue
 from services.contract.aggregation import aggregate
 from services.contract.conversation import ModelFacts
 from services.contract.printing import Printed
-from services.contract.results import AssessmentResult, TaskResult
+from services.contract.results import AssessmentResult, Section, TaskResult
 from services.runner.failures import ReportError
 from services.runner.journal import RunRecord, RunStatus
 
 NAME: Final = "results.json"
+GUIDE_SECTIONS: Final = {
+    Section.KNOWLEDGE_RETRIEVAL: "knowledge",
+    Section.ANALYTICAL_REASONING: "analysis",
+    Section.OPTIONS_TRADING: "options",
+    Section.CRYPTO_TRADING: "crypto",
+    Section.PROFESSIONAL_TASKS: "gdpval",
+}
 COMPUTED: Final = frozenset(
     {"num_tasks", "num_planned", "num_successful", "num_nonzero", "outcomes", "complete", "coverage", "plan_digest"}
 )
@@ -48,6 +55,29 @@ def results_document(run: RunRecord, result: AssessmentResult) -> dict[str, Json
         "status": status,
         "participants": participants(run),
         "results": [Printed().apply(result).model_dump(mode="json")],
+    }
+
+
+def guide_document(run: RunRecord, result: AssessmentResult) -> dict[str, JsonValue]:
+    """The short form of the finance guide: `{timestamp, config, results}` with plain numbers and short section names.
+
+    A section without a score is left out: a number there would be a lie. Coverage and bounds do not fit this form.
+    """
+    config = run.request.get("config")
+    return {
+        "timestamp": run.created,
+        "config": config if isinstance(config, dict) else {},
+        "results": {
+            "overall_score": result.overall_score.score,
+            "section_scores": {
+                GUIDE_SECTIONS.get(section.section, str(section.section)): section.score
+                for section in result.sections
+                if section.score is not None
+            },
+            "dataset_scores": {
+                name: score.score / 100 for name, score in result.dataset_scores.items() if score.score is not None
+            },
+        },
     }
 
 

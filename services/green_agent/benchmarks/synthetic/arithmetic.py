@@ -38,7 +38,7 @@ class Printed:
     half_digit: float
     """Half a unit of the last printed digit."""
     scale: float = 1.0
-    unit: Literal["", "%"] = ""
+    unit: Literal["", "%", "x"] = ""
     currency: str = ""
     is_decimal: bool = False
 
@@ -92,7 +92,7 @@ class _Token:
 
 
 def printed_numbers(text: str) -> list[Printed]:
-    """Every number of a text; digits that are part of a word (FY2024, 1.5x) are none."""
+    """Every number of a text, multiples such as 1.5x among them; digits that are part of a word (FY2024) are none."""
     return [token.number for token in _tokens(text) if token.number is not None]
 
 
@@ -134,7 +134,9 @@ def _tokens(text: str) -> list[_Token]:
         elif match["number"] and not match["glued"]:
             tokens.append(_Token(kind="number", text=match[0], start=start, end=end, number=_printed(match)))
         else:
-            tokens.append(_Token(kind="word", text=match[0], start=start, end=end))
+            # In a calculation 1.5x is the product of a number and an unknown, in a result a multiple.
+            multiple = _printed(match) if match["glued"] == "x" else None
+            tokens.append(_Token(kind="word", text=match[0], start=start, end=end, number=multiple))
     return tokens
 
 
@@ -146,7 +148,7 @@ def _printed(match: re.Match[str]) -> Printed:
         value=float(digits),
         half_digit=0.5 * 10.0**-decimals,
         scale=SCALES[unit.casefold()] if unit else 1.0,
-        unit="%" if unit == "%" else "",
+        unit="%" if unit == "%" else "x" if match["glued"] else "",
         currency=match["currency"],
         is_decimal="." in digits,
     )
@@ -270,7 +272,7 @@ class _Parser:
             raise _NoValueError
         token = self._tokens[self._at]
         self._at += 1
-        if token.number is not None:
+        if token.kind == "number" and token.number is not None:
             return _meant(token.number, lone=self._lone)
         if token.text == "(":
             value = self._deeper(self._sum)

@@ -23,7 +23,8 @@ class Unit:
         """The figure as printed, with every digit it has."""
         whole, _, decimals = f"{figure * self.factor:,.6f}".partition(".")
         decimals = decimals.rstrip("0").ljust(self.decimals, "0")
-        return f"{whole}.{decimals}{self.suffix}" if decimals else f"{whole}{self.suffix}"
+        shown = f"{whole}.{decimals}" if decimals else whole
+        return shown + (self.suffix.removesuffix("s") if shown == "1" else self.suffix)
 
 
 Units = tuple[Unit, ...]

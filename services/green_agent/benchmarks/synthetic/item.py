@@ -20,7 +20,7 @@ class Component(BaseModel):
     name: ShortText
     description: ShortText
     expected_value: Leaf | None = None
-    weight: FiniteFloat = Field(gt=0)
+    weight: FiniteFloat = Field(gt=0, strict=True)
 
     @property
     def expected(self) -> str:

@@ -55,7 +55,7 @@ class Scene(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Aside:
-    """A fact with one figure that no key depends on."""
+    """A fact with one figure that no key depends on. It can be understood anywhere, so it says whom it is about."""
 
     text: str
     draw: Callable[[random.Random], str]
@@ -79,15 +79,15 @@ ASIDES: Final[Mapping[Scene, tuple[Aside, ...]]] = MappingProxyType(
             Aside(text="{firm} employs {figure} people.", draw=_whole(400, 48_000)),
             Aside(text="{firm} was founded in {figure}.", draw=_whole(1871, 2012, grouped=False)),
             Aside(text="{firm} holds {figure} patents.", draw=_whole(110, 2_400)),
-            Aside(text="Its auditors charge {figure} million USD a year.", draw=_decimal(0.4, 4.9, 1)),
+            Aside(text="The auditors of {firm} charge {figure} million USD a year.", draw=_decimal(0.4, 4.9, 1)),
             Aside(text="A year ago a share of a competitor cost {figure} USD.", draw=_decimal(11, 240, 2)),
             Aside(text="A competitor reports an operating margin of {figure} %.", draw=_decimal(4, 31, 1)),
-            Aside(text="An unused credit line of {figure} million USD stays in place.", draw=_decimal(20, 600, 1)),
+            Aside(text="An unused credit line of {firm} amounts to {figure} million USD.", draw=_decimal(20, 600, 1)),
             Aside(text="Listed firms of the industry trade at {figure} times earnings.", draw=_decimal(9, 34, 1)),
-            Aside(text="Its largest customer stands for {figure} % of the order book.", draw=_decimal(6, 29, 1)),
-            Aside(text="The bonus plan of the board is capped at {figure} thousand USD.", draw=_whole(900, 9_500)),
-            Aside(text="Contracts with customers run for {figure} months on average.", draw=_whole(7, 66)),
-            Aside(text="The median analyst sees the share {figure} % above its last close.", draw=_decimal(3, 38, 1)),
+            Aside(text="The largest customer of {firm} stands for {figure} % of the order book.", draw=_decimal(6, 29, 1)),
+            Aside(text="A bonus plan of {firm} is capped at {figure} thousand USD.", draw=_whole(900, 9_500)),
+            Aside(text="Contracts between {firm} and customers run for {figure} months on average.", draw=_whole(7, 66)),
+            Aside(text="The median analyst sees the shares of {firm} {figure} % above the last close.", draw=_decimal(3, 38, 1)),
         ),
         Scene.MARKET: (
             Aside(text="Gold trades at {figure} USD an ounce.", draw=_decimal(1_400, 3_900, 2)),

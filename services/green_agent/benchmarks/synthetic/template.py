@@ -18,6 +18,9 @@ from services.green_agent.scoring.questions import Question, compose
 P = TypeVar("P")
 
 _BETWEEN_SENTENCES: Final = re.compile(r"(?<=[.?]) ")
+_POINTS_BACK: Final = re.compile(r"\b(?:it|its|they|their|that|those|these|both|then|thereafter)\b", re.IGNORECASE)
+_GUESSES: Final = (1.0, 10.0, 42.0, 50.0, 100.0)
+"""Numbers that are answered by agents that do not know; no key is one of them."""
 
 
 class Difficulty(StrEnum):
@@ -52,7 +55,7 @@ def draw_question(
     def ask_in_words(params: P, rng: random.Random) -> Question[P]:
         return ask(template, difficulty, params, rng)
 
-    return questions.draw_question(template, ask_in_words, rng, taken=taken)
+    return questions.draw_question(template, ask_in_words, rng, taken=taken, apart_from=_GUESSES)
 
 
 def ask(template: Template[P], difficulty: Difficulty, params: P, rng: random.Random) -> Question[P]:
@@ -71,10 +74,11 @@ def ask(template: Template[P], difficulty: Difficulty, params: P, rng: random.Ra
 
 
 def _among(sentences: Sequence[str], asides: Sequence[str], rng: random.Random) -> list[str]:
-    """The asides somewhere behind the first sentence and before the last."""
+    """The asides, nowhere between a sentence and one that points back at it, and never last."""
     mixed = list(sentences)
     for aside in asides:
-        mixed.insert(rng.randint(1, len(mixed) - 1), aside)
+        places = [at for at, sentence in enumerate(mixed) if at == 0 or not _POINTS_BACK.search(sentence)]
+        mixed.insert(rng.choice(places), aside)
     return mixed
 
 

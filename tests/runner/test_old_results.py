@@ -1,0 +1,92 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from services.runner.failures import ReportError
+from services.runner.old_results import OldResult, read_old_results
+
+ROWS = [
+    {"example_id": "o1", "dataset_type": "options", "score": 100.0, "is_correct": True},
+    *({"example_id": f"o{n}", "dataset_type": "options", "error": "Error code: 402"} for n in range(2, 15)),
+    *({"example_id": f"s{n}", "dataset_type": "synthetic", "error": "timeout"} for n in range(20)),
+]
+EVALUATION = {
+    "overall_score": {"score": 100.0, "max_score": 100.0},
+    "section_scores": {"options_trading": {"score": 100.0, "weight": 0.2}},
+    "evaluation_metadata": {"num_tasks": "1"},
+    "results": ROWS,
+}
+
+
+def read(tmp_path: Path, *documents: object) -> list[OldResult]:
+    path = tmp_path / "old.json"
+    path.write_text("\n".join(json.dumps(document) for document in documents))
+    return read_old_results(path)
+
+
+@pytest.mark.parametrize(
+    ("form", "document"),
+    [
+        ("json-rpc", {"result": {"artifacts": [{"parts": [{"text": "done"}, {"root": {"data": EVALUATION}}]}]}}),
+        ("json-rpc", {"result": {"task": {"artifacts": [{"parts": [{"text": json.dumps(EVALUATION)}]}]}}}),
+        ("artifact", {"name": "evaluation_result", "parts": [{"kind": "data", "data": EVALUATION}]}),
+        ("artifact", EVALUATION),
+        ("leaderboard", {"participants": {"agent": "x"}, "results": [EVALUATION]}),
+        (
+            "green 1.0",
+            {"schema_version": "1.0", "results": [{"overall_score": {"score": "100"}}], "detailed_results": ROWS},
+        ),
+    ],
+)
+def test_every_form_shows_the_stored_score_beside_ours(tmp_path: Path, form: str, document: object) -> None:
+    (found,) = read(tmp_path, document)
+
+    assert found.form == form
+    assert found.stored == 100.0
+    assert (len(found.rows), found.errors) == (34, 33)
+    assert found.recomputed == pytest.approx(100 / 14 / 2)
+    assert found.errors_excluded == 100.0
+
+
+def test_the_guides_form_has_short_section_names_and_no_rows(tmp_path: Path) -> None:
+    scores = {"overall_score": 61, "section_scores": {"knowledge": "70.5", "crypto": 51.0}, "dataset_scores": {}}
+
+    (found,) = read(tmp_path, {"timestamp": "t", "config": {}, "results": scores})
+
+    assert found.stored == 61.0
+    assert found.stored_sections == {"knowledge_retrieval": 70.5, "crypto_trading": 51.0}
+    assert (found.recomputed, found.errors_excluded) == (None, None)
+
+
+def test_lines_of_entries_are_read_one_by_one(tmp_path: Path) -> None:
+    lines = [{"run_id": str(n), "scenario_id": "s", "overall_score": n, "options_trading_score": n} for n in (3, 4)]
+
+    found = read(tmp_path, *lines)
+
+    assert [result.stored for result in found] == [3.0, 4.0]
+    assert found[0].stored_sections == {"options_trading": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "no known form"),
+        ("[1]", "not a JSON object"),
+        ('{"overall_score": 1}\nrubbish', "old.json:2: not a JSON"),
+    ],
+)
+def test_what_is_no_result_is_refused_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "old.json"
+    path.write_text(text)
+
+    with pytest.raises(ReportError, match=message):
+        read_old_results(path)
+
+
+def test_an_error_beside_a_score_is_an_error(tmp_path: Path) -> None:
+    rows = [{"dataset_type": "bizfinbench", "score": 1.0, "error": "http 500"}, {"dataset_type": "prbench", "score": 1}]
+
+    (found,) = read(tmp_path, EVALUATION | {"results": rows})
+
+    assert found.recomputed == 50.0
