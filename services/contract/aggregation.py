@@ -169,7 +169,7 @@ def judge_summary(rows: Iterable[TaskResult]) -> dict[str, JsonValue]:
     costs = [call.cost_usd for call in paid]
     known = [cost for cost in costs if cost is not None]
     return {
-        "models": sorted({call.model for call in calls}),
+        "models": list[JsonValue](sorted({call.model for call in calls})),
         "calls": len(calls),
         "cached": len(calls) - len(paid),
         "failures": dict(sorted(Counter(call.kind for call in calls if call.kind).items())),
@@ -256,7 +256,9 @@ def _mean_of_datasets(plan: Plan, section: Section, by_key: Mapping[str, TaskRes
         if count.mean is not None:
             scores.append(count.mean)
             interval = count.interval(seed=derive(plan.seed, "interval", benchmark.name))
-            estimates += [] if interval is None else [estimators.Estimate(weight=1.0, mean=count.mean, interval=interval)]
+            estimates += (
+                [] if interval is None else [estimators.Estimate(weight=1.0, mean=count.mean, interval=interval)]
+            )
     known = scores and len(estimates) == len(scores)
     return _Mean(
         score=sum(scores) / len(scores) if scores else None,

@@ -168,11 +168,8 @@ def _picks(pool: Pool, *, seed: int) -> list[Pick]:
     if pool.shuffle:
         tasks = sorted(pool.tasks, key=lambda task: rank(seed, "order", task.id))
     tasks = _heads(tasks, pool.limit_per_group, lambda task: task.limit_group or task.stratum)
-    if pool.limit_per_stratum:
-        tasks = _heads(tasks, pool.limit, lambda task: task.stratum)
-    else:
-        tasks = tasks[: pool.limit]
-    return [Pick(benchmark=pool.benchmark, task=task) for task in tasks]
+    limited = _heads(tasks, pool.limit, lambda task: task.stratum) if pool.limit_per_stratum else tasks[: pool.limit]
+    return [Pick(benchmark=pool.benchmark, task=task) for task in limited]
 
 
 def _heads(tasks: Sequence[Task], limit: int | None, group: Callable[[Task], str]) -> Sequence[Task]:

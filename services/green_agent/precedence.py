@@ -116,7 +116,7 @@ class _Values:
     def record(self, name: str, value: JsonValue, source: Source) -> None:
         self.recorded[name] = {"value": value, "source": source}
 
-    def first(self, name: str, default: Any, **spoken: Any) -> Any:  # noqa: ANN401 - values of any key
+    def first(self, name: str, default: Any, **spoken: Any) -> Any:
         """The first of `command_line`, `request`, `suite`, `environment` that is not None, else the default. Recorded."""
         order: dict[str, Source] = {
             "command_line": "command line",
@@ -131,7 +131,7 @@ class _Values:
         self.record(name, default, "default")
         return default
 
-    def variable(self, name: str, read: Callable[[str], Any]) -> Any:  # noqa: ANN401 - what `read` gives
+    def variable(self, name: str, read: Callable[[str], Any]) -> Any:
         """A variable of the environment; None when it is not set or empty."""
         text = self._variables.get(name, "").strip()
         if not text:
@@ -150,7 +150,7 @@ def _boolean(text: str) -> bool:
     return known[text.lower()]
 
 
-def _stated(model: BaseModel | None, name: str) -> Any:  # noqa: ANN401 - a field of any type
+def _stated(model: BaseModel | None, name: str) -> Any:
     """A value the file states; None when it is silent."""
     return getattr(model, name) if model is not None and name in model.model_fields_set else None
 

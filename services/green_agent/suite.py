@@ -159,7 +159,7 @@ def suite_of(document: Document) -> Suite:
     raw = document.value
     if not isinstance(raw, dict):
         raise SuiteError(f"{document.where(())}: expected a mapping with name and datasets, got {type(raw).__name__}")
-    faults: list[str] = []
+    faults = list(document.faults.values())
     entries = raw.get("datasets")
     listed = entries if isinstance(entries, list) else []
     parsed = [_dataset(entry, document, ("datasets", place), faults) for place, entry in enumerate(listed)]

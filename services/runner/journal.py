@@ -135,6 +135,8 @@ class StoredTranscript(BaseModel):
 
     transcript: Transcript | None = None
     attempts: tuple[Transcript | None, ...] = ()
+    judged: tuple[str, ...] = ()
+    """What the judge said, in the order of the row's judgements."""
 
 
 def _now() -> str:
@@ -374,16 +376,21 @@ def _next_seq(db: sqlite3.Connection, run_id: str) -> int:
 
 def _split(row: TaskResult) -> tuple[str, bytes | None]:
     """The row without transcripts as JSON, and the transcripts compressed; both redacted, the trial's key untouched."""
-    said = StoredTranscript(transcript=row.transcript, attempts=tuple(attempt.transcript for attempt in row.attempts))
+    said = StoredTranscript(
+        transcript=row.transcript,
+        attempts=tuple(attempt.transcript for attempt in row.attempts),
+        judged=tuple(judgement.raw for judgement in row.judgements),
+    )
     bare = row.model_copy(
         update={
             "transcript": None,
             "attempts": tuple(attempt.model_copy(update={"transcript": None}) for attempt in row.attempts),
+            "judgements": tuple(judgement.model_copy(update={"raw": ""}) for judgement in row.judgements),
         }
     )
     identity: dict[str, JsonValue] = {"task_id": row.task_id, "benchmark": row.benchmark}
     text = json.dumps({**_redacted_object(bare.model_dump(mode="json")), **identity}, ensure_ascii=False)
-    if said.transcript is None and not any(said.attempts):
+    if said.transcript is None and not any(said.attempts) and not any(said.judged):
         return text, None
     return text, zlib.compress(_json(said.model_dump(mode="json")).encode())
 

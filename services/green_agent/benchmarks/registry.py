@@ -9,6 +9,7 @@ from services.contract.assessment import nearest
 from services.green_agent.benchmarks.base import AnyBenchmark
 
 BENCHMARKS: Final = {
+    "crypto": "services.green_agent.benchmarks.crypto:Crypto",
     "humaneval": "services.green_agent.benchmarks.humaneval:HumanEval",
     "options": "services.green_agent.benchmarks.options:Options",
     "bizfinbench": "services.green_agent.benchmarks.bizfinbench:BizFinBench",

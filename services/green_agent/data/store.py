@@ -69,6 +69,7 @@ class Store:
         if not name:
             raise DataError(f"{text}: not found; tried {', '.join(places)}")
         wanted = dataset(name)
+        member = safe_member(member) if member else ""
         found = (wanted.here(member, self.mirror) if member else None) or wanted.folder(member, self.mirror)
         if found is None:
             raise DataError(f"{text}: not found; tried {', '.join(places)}, the cache; {wanted.entry.remedy}")

@@ -1,4 +1,4 @@
-"""One judge: asks its model until the reply is a verdict, within a budget, and keeps account of every call.
+"""One judge: asks its model until the reply is a verdict, and keeps account of every call.
 
 Full prompt, then the same with its fault named, then a short form for half of the verdicts at a time. HTTP is tried again by the
 model client alone; a call that got no reply for another reason ends the question with the client's kind.
@@ -11,47 +11,28 @@ import hashlib
 import itertools
 import json
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
-import structlog
-
 from services.contract.assessment import PlannedTrial
-from services.contract.endpoints import Endpoint
-from services.contract.judgements import Cut, Judgement
-from services.contract.model_client import (
-    CallKey,
-    ChatMessage,
-    Completion,
-    ModelClient,
-    ModelFailure,
-    ModelUsage,
-    ResponseFormat,
-    Sampling,
-)
+from services.contract.judgements import Form, Judgement
+from services.contract.model_client import CallKey, Completion, ModelFailure, ModelUsage
 from services.contract.outcomes import Failure, Outcome
-from services.contract.seeds import derive
-from services.green_agent.judge.budget import DEFAULT_CONTEXT, Budget, NoRoomError, budget_for, cut_to_fit, estimate
-from services.green_agent.judge.cache import Kept, Mode, VerdictCache
+from services.contract.secrets import redact
+from services.green_agent.judge.budget import NoRoomError
+from services.green_agent.judge.cache import Kept, VerdictCache
 from services.green_agent.judge.fences import mark_of, neutral
-from services.green_agent.judge.prompts import Prompt, Refused, template_digest, write
-from services.green_agent.judge.questions import Form, Question, about
-from services.green_agent.judge.verdicts import InvalidVerdictError, Verdict, read, schema_of
+from services.green_agent.judge.model import JudgeModel, Ready
+from services.green_agent.judge.prompts import Refused, template_digest, write
+from services.green_agent.judge.questions import Question, about
+from services.green_agent.judge.verdicts import InvalidVerdictError, Verdict, read
 
-log = structlog.get_logger()
-
-MAX_HTTP_TRIES: Final = 5
-MAX_FITTINGS: Final = 6
-"""How often a text is cut a little more when the tokenizer still counts too much."""
-PROBE_S: Final = 30.0
-"""For the question whether a model takes a schema."""
 LONGEST_RAW: Final = 20_000
-_OVERFLOW: Final = "context_overflow"
-_TEMPLATE_TOKENS: Final = 64
-_LESS: Final[Mapping[Mode, Mode]] = {"schema": "json", "json": "prompt"}
+"""Characters of a reply that are kept."""
+OVERFLOW: Final = "context_overflow"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,11 +41,10 @@ class Means:
 
     timeout_s: float
     """Deadline of one question with all its tries."""
-    max_tokens: int | None
     salt: bytes
     """Secret of the run that the marks of fences are made with."""
     places: asyncio.Semaphore
-    """Calls in flight."""
+    """Questions in flight."""
     cache: VerdictCache | None
     calls: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -100,39 +80,217 @@ class _Refusal:
     message: str
     raw: str
 
-    def failure(self, model: str) -> Failure:
-        return Failure(Outcome.JUDGE_ERROR, self.kind, f"{model}: {self.message}", evidence=self.raw)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Ready:
-    """A prompt that fits, with what had to be cut for it."""
-
-    prompt: Prompt
-    budget: Budget
-    cuts: tuple[Cut, ...] = ()
-
 
 class Member:
     """One judge of a panel."""
 
-    def __init__(self, endpoint: Endpoint, *, number: int, means: Means) -> None:
-        self.endpoint = endpoint
+    def __init__(self, model: JudgeModel, *, number: int, means: Means) -> None:
+        self.model = model
         self.number = number
-        self.mode: Mode | None = None
-        """None until the model was asked."""
-        self.context = DEFAULT_CONTEXT
-        self.context_source = "assumed"
         self._means = means
-        self._client = ModelClient(
-            endpoint, max_connections=max(1, means.places._value), max_attempts=MAX_HTTP_TRIES
-        )
-        self._probing = asyncio.Lock()
-        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._waiting: defaultdict[str, int] = defaultdict(int)
-        self._per_estimate = 1.0
+        self._turns: dict[str, asyncio.Lock] = {}
+        self._waiting: Counter[str] = Counter()
 
-    @property
-    def model(self) -> str:
-        """As its server knows it."""
-        return self.endpoint.model
+    async def ask(self, question: Question, hearing: Hearing) -> Verdict | Failure:
+        """The verdict on a whole question, in batches as the context allows. A Failure is always a judge_error."""
+        if (unknown := await self.model.learn()) is not None:
+            return self._failure(unknown.kind, unknown.message)
+        verdicts: list[Verdict] = []
+        for part in await self.model.parts(question):
+            verdict = await self._once(part, hearing)
+            if isinstance(verdict, Failure):
+                return verdict
+            verdicts.append(verdict)
+        return _joined(verdicts)
+
+    async def _once(self, question: Question, hearing: Hearing) -> Verdict | Failure:
+        """From the cache, else by asking; the same question is asked by one caller while the others wait for it."""
+        cache = self._means.cache
+        if cache is None:
+            return await self._fresh(question, hearing, key=None)
+        key = self._key(question)
+        async with self._turn(key):
+            kept = await cache.get(key)
+            if kept is None:
+                return await self._fresh(question, hearing, key=key)
+        hearing.record += [
+            made.model_copy(update={"cached": True, "member": self.number, "purpose": question.purpose})
+            for made in kept.judgements
+        ]
+        return Verdict(values=kept.values, reasons=kept.reasons, injection_suspected=kept.injection_suspected)
+
+    async def _fresh(self, question: Question, hearing: Hearing, *, key: str | None) -> Verdict | Failure:
+        async with self._means.places:
+            exchange = _Exchange(
+                question=question, hearing=hearing, deadline=time.monotonic() + self._means.timeout_s
+            )
+            verdict = await self._decide(exchange)
+        if key is not None and self._means.cache is not None and isinstance(verdict, Verdict):
+            kept = Kept(
+                values=verdict.values,
+                reasons=verdict.reasons,
+                injection_suspected=verdict.injection_suspected,
+                judgements=tuple(made for made in exchange.made if made.verdicts),
+            )
+            await self._means.cache.put(key, kept)
+        return verdict
+
+    async def _decide(self, exchange: _Exchange) -> Verdict | Failure:
+        question = exchange.question
+        said = await self._call(exchange, question, "full")
+        if isinstance(said, _Refusal):
+            refused = Refused(reply=said.raw, fault=said.message)
+            said = await self._call(exchange, question, "repair", refused=refused)
+        if not isinstance(said, _Refusal):
+            return said
+        halves: list[Verdict] = []
+        for half in question.in_parts(-(-question.size // 2)):
+            said = await self._call(exchange, half, "simplified")
+            if isinstance(said, _Refusal):
+                return self._failure(said.kind, said.message, evidence=said.raw)
+            if isinstance(said, Failure):
+                return said
+            halves.append(said)
+        return _joined(halves)
+
+    async def _call(
+        self, exchange: _Exchange, question: Question, form: Form, *, refused: Refused | None = None
+    ) -> Verdict | _Refusal | Failure:
+        """One reply, read. Repeated only after what was learnt about the model: a shorter context, a refused format."""
+        while True:
+            started, mode = time.monotonic(), self.model.mode or "prompt"
+            number = next(self._means.calls)
+            mark = mark_of(self._means.salt, f"{exchange.hearing.trial.key}|{self.number}|{number}")
+            try:
+                ready = await self.model.fit(question, form, mark=mark, refused=refused)
+            except NoRoomError as error:
+                exchange.note(self._empty(exchange, question, form, OVERFLOW))
+                return self._failure(OVERFLOW, str(error))
+            key = self._call_key(exchange)
+            result = await self.model.complete(
+                ready, question, form, mode=mode, deadline=exchange.deadline, key=key
+            )
+            if isinstance(result, Completion):
+                return self._read(exchange, question, form, ready, result, time.monotonic() - started)
+            failed = self._empty(exchange, question, form, result.kind, ready=ready)
+            exchange.note(failed.model_copy(update={"latency_s": time.monotonic() - started, "raw": result.message}))
+            if not self._may_repeat(exchange, ready, result, mode == self.model.mode):
+                return self._failure(result.kind, result.message)
+
+    def _may_repeat(self, exchange: _Exchange, ready: Ready, failure: ModelFailure, current: bool) -> bool:
+        """True when the model is now known better than at the last call."""
+        if failure.kind == OVERFLOW and not exchange.overflowed:
+            exchange.overflowed = True
+            self.model.learn_overflow(ready, failure)
+            return True
+        if failure.kind == "bad_request" and self.model.mode is not None:
+            return self.model.less_strict(self.model.mode) if current else True
+        return False
+
+    def _read(
+        self,
+        exchange: _Exchange,
+        question: Question,
+        form: Form,
+        ready: Ready,
+        said: Completion,
+        latency_s: float,
+    ) -> Verdict | _Refusal:
+        judgement = self._empty(exchange, question, form, "", ready=ready, usage=said.usage)
+        raw = redact(said.text)[:LONGEST_RAW]
+        judgement = judgement.model_copy(update={"latency_s": latency_s, "raw": raw})
+        try:
+            if said.refused:
+                raise InvalidVerdictError("refused", "the model declined to judge")
+            if said.finish == "length":
+                raise InvalidVerdictError("truncated", "the reply was cut off; be brief")
+            verdict = read(said.text, question, form)
+        except InvalidVerdictError as error:
+            exchange.note(judgement.model_copy(update={"kind": error.kind}))
+            return _Refusal(kind=error.kind, message=error.message, raw=raw)
+        facts = {
+            "verdicts": dict(verdict.values),
+            "evidence_missing": _missing(verdict.evidence, question),
+            "injection_suspected": verdict.injection_suspected,
+        }
+        exchange.note(judgement.model_copy(update=facts))
+        return verdict
+
+    def _empty(
+        self,
+        exchange: _Exchange,
+        question: Question,
+        form: Form,
+        kind: str,
+        *,
+        ready: Ready | None = None,
+        usage: ModelUsage | None = None,
+    ) -> Judgement:
+        """What is known of a call whatever came of it."""
+        usage = usage or ModelUsage()
+        return Judgement(
+            purpose=question.purpose,
+            model=self.model.endpoint.model,
+            member=self.number,
+            question=about(question),
+            form=form,
+            attempt=len(exchange.made),
+            kind=kind,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cost_usd=usage.cost_usd,
+            cuts=() if ready is None else ready.cuts,
+            fences_replaced=0 if ready is None else ready.prompt.fences_replaced,
+            template_tokens_replaced=0 if ready is None else ready.prompt.tokens_replaced,
+            prompt="" if ready is None else f"sha256:{ready.prompt.digest}",
+        )
+
+    def _call_key(self, exchange: _Exchange) -> CallKey:
+        trial = exchange.hearing.trial
+        return CallKey(
+            run_seed=0,
+            benchmark=trial.benchmark,
+            task_id=trial.task_id,
+            trial=trial.trial,
+            purpose=f"judge {self.number} {exchange.question.purpose}",
+            index=len(exchange.made),
+        )
+
+    def _key(self, question: Question) -> str:
+        """Of everything that decides a verdict. The whole texts count: what is cut follows from them and the context."""
+        endpoint = self.model.endpoint
+        parameters = [endpoint.temperature, endpoint.top_p, self.model.max_tokens, self.model.context]
+        words = write(question, "full", mark="-").unmarked
+        material = json.dumps([endpoint.model, endpoint.provider, parameters, template_digest(), words])
+        return hashlib.sha256(material.encode()).hexdigest()
+
+    @asynccontextmanager
+    async def _turn(self, key: str) -> AsyncIterator[None]:
+        """One caller at a time for each key; nothing stays behind."""
+        self._waiting[key] += 1
+        try:
+            async with self._turns.setdefault(key, asyncio.Lock()):
+                yield
+        finally:
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key], self._turns[key]
+
+    def _failure(self, kind: str, message: str, *, evidence: str = "") -> Failure:
+        return Failure(Outcome.JUDGE_ERROR, kind, f"judge {self.model.endpoint.model}: {message}", evidence=evidence)
+
+
+def _joined(verdicts: list[Verdict]) -> Verdict:
+    return Verdict(
+        values={name: value for verdict in verdicts for name, value in verdict.values.items()},
+        reasons={name: reason for verdict in verdicts for name, reason in verdict.reasons.items()},
+        injection_suspected=any(verdict.injection_suspected for verdict in verdicts),
+    )
+
+
+def _missing(evidence: tuple[str, ...], question: Question) -> int:
+    """Quotes that do not stand in the answer, however it is spaced."""
+    if not evidence:
+        return 0
+    texts = [" ".join(text.split()) for answer in question.answers for text in (answer, neutral(answer).text)]
+    return sum(not any(" ".join(quote.split()) in text for text in texts) for quote in evidence)

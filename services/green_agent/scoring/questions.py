@@ -1,10 +1,11 @@
 """Questions drawn from templates: parameters, wording, key, and the proof that no number of the question answers it.
 
-Shared by the generators of options and synthetic (finance specification 5.2).
+Also the conversation about named quantities: one question, one reminder of the form. Shared by the generators of options and synthetic (finance specification 5.2).
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 import re
@@ -12,10 +13,24 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from services.green_agent.scoring.answers import Measure, Quantity, Value, answer_form
+from services.contract.conversation import AgentSession, Transcript
+from services.green_agent.scoring.answers import (
+    Grade,
+    Measure,
+    Quantity,
+    Reading,
+    Value,
+    answer_form,
+    read,
+    reminder,
+)
 from services.green_agent.scoring.numbers import MULTIPLIERS
 
 MOST_REDRAWS: Final = 20
+LONG_REPLY: Final = 20_000
+"""Characters up to which a reply is read in microseconds."""
+REMINDERS: Final = "reminders"
+"""Key of the transcript's notes: how often the agent was reminded of the answer form."""
 
 P = TypeVar("P")
 
@@ -75,6 +90,42 @@ def compose(*, body: str, params: P, quantities: Sequence[Quantity], keys: Mappi
         quantities=tuple(quantities),
         keys={quantity.key: keys[quantity.key] for quantity in quantities},
     )
+
+
+def stable(keys: Mapping[str, Value]) -> dict[str, str]:
+    """Keys for a digest: rounded, so that another build of the same libraries cannot change it by a last bit."""
+    return {key: f"{value:.9g}" if isinstance(value, float) else repr(value) for key, value in keys.items()}
+
+
+async def ask_for_quantities(agent: AgentSession, prompt: str, quantities: Sequence[Quantity]) -> None:
+    """One question; one reminder of the answer form when no required key can be read from the reply."""
+    reply = await agent.ask(prompt)
+    if await read_reply(reply.text, quantities) is None:
+        agent.note(REMINDERS, 1)
+        await agent.ask(reminder(quantities))
+
+
+async def read_reply(reply: str, quantities: Sequence[Quantity]) -> Reading | None:
+    """Read a reply. A hostile one of megabytes takes seconds; other conversations go on meanwhile."""
+    if len(reply) <= LONG_REPLY:
+        return read(reply, quantities)
+    return await asyncio.to_thread(read, reply, quantities)
+
+
+def counts(graded: Grade, transcript: Transcript) -> dict[str, int]:
+    """The metrics of an answer: `quantities_right`, `quantities_required`, `unit_slips` and `reminders`."""
+    reminders = transcript.notes.get(REMINDERS, 0)
+    return {
+        "quantities_right": graded.right,
+        "quantities_required": len(graded.marks),
+        "unit_slips": graded.unit_slips,
+        "reminders": reminders if isinstance(reminders, int) else 0,
+    }
+
+
+def given(graded: Grade) -> str:
+    """What was read from the reply, in one line."""
+    return ", ".join(f"{mark.quantity.key}={mark.got}" for mark in graded.marks if mark.got)
 
 
 def is_valid(question: Question[P], *, apart_from: Sequence[float] = ()) -> bool:

@@ -1,6 +1,6 @@
 """A YAML file as plain values, with the line of every key, so that a fault found later can say where.
 
-Stricter than YAML: duplicate keys, keys that are no text, anchors that contain themselves and files that unfold without end are faults.
+Stricter than YAML: duplicate keys, keys that are no text, and files that unfold without end are faults.
 """
 
 from __future__ import annotations
@@ -24,11 +24,7 @@ SECRET_KEYS: Final = frozenset({"api_key", "pg_password", "pg_dsn"})
 
 
 class DocumentError(Exception):
-    """The file cannot be read. `faults` lists every reason with its line."""
-
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
+    """The file is not YAML. The text says where it stops being so."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +36,8 @@ class Document:
     value: JsonValue
     lines: Mapping[KeyPath, int] = field(default_factory=dict)
     """1-based, by key path; a key's own line."""
+    faults: Mapping[KeyPath, str] = field(default_factory=dict)
+    """What is wrong with single keys and values, with file and line; their value is None."""
 
     def where(self, path: KeyPath) -> str:
         """`origin:line path`; the line of the nearest enclosing key where the key itself is absent."""
@@ -55,7 +53,7 @@ def dotted(path: KeyPath) -> str:
 
 
 def read_document(text: str, *, origin: str, variables: Mapping[str, str]) -> Document:
-    """Read YAML and fill the placeholders of its scalar values. Raises DocumentError with every fault."""
+    """Read YAML and fill the placeholders of its scalar values. Raises DocumentError when it is not YAML at all."""
     loader = yaml.SafeLoader(text)
     try:
         root = loader.get_single_node()
@@ -64,12 +62,10 @@ def read_document(text: str, *, origin: str, variables: Mapping[str, str]) -> Do
         reading = _Reading(loader, origin, variables)
         value = reading.value(root, ())
     except (yaml.YAMLError, RecursionError) as error:
-        raise DocumentError([_syntax_fault(origin, error)]) from None
+        raise DocumentError(_syntax_fault(origin, error)) from None
     finally:
         loader.dispose()
-    if reading.faults:
-        raise DocumentError(reading.faults)
-    return Document(origin=origin, value=value, lines=reading.lines)
+    return Document(origin=origin, value=value, lines=reading.lines, faults=reading.faults)
 
 
 class _Reading:
@@ -81,7 +77,7 @@ class _Reading:
         self._variables = variables
         self._nodes = 0
         self.lines: dict[KeyPath, int] = {}
-        self.faults: list[str] = []
+        self.faults: dict[KeyPath, str] = {}
 
     def value(self, node: yaml.Node, path: KeyPath) -> JsonValue:
         self._nodes += 1
@@ -102,14 +98,17 @@ class _Reading:
         for key, item in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
-                self.faults.append(f"{self._origin}:{line} {dotted(path)}: a key must be text")
+                self._fault((*path, str(line)), key, "a key must be text")
                 continue
             if own.count(key.value) > 1 and key.value in found:
-                self.faults.append(f"{self._origin}:{line} {dotted((*path, key.value))}: duplicate key {key.value!r}")
+                self._fault((*path, key.value), key, f"duplicate key {key.value!r}")
                 continue
             self.lines[*path, key.value] = line
             found[key.value] = self.value(item, (*path, key.value))
         return found
+
+    def _fault(self, path: KeyPath, node: yaml.Node, text: str) -> None:
+        self.faults[path] = f"{self._origin}:{node.start_mark.line + 1} {dotted(path)}: {text}"
 
     def _scalar(self, node: yaml.Node, path: KeyPath) -> JsonValue:
         if "$" not in node.value:
@@ -117,11 +116,11 @@ class _Reading:
         try:
             text = interpolate(node.value, self._variables)
         except InterpolationError as error:
-            self.faults.append(f"{self._origin}:{node.start_mark.line + 1} {dotted(path)}: {error}")
+            self._fault(path, node, str(error))
             return None
         if not is_one_placeholder(node.value) or SECRET_KEYS.intersection(map(str, path)):
             return text
-        tag = self._loader.resolve(yaml.ScalarNode, text, (True, False))
+        tag = self._loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]  # PyYAML's stubs
         return self._constructed(yaml.ScalarNode(tag, text, node.start_mark, node.end_mark), path)
 
     def _constructed(self, node: yaml.Node, path: KeyPath) -> JsonValue:
@@ -130,7 +129,7 @@ class _Reading:
         except (ValueError, yaml.YAMLError):
             # For example the 30th of February, or a tag that names a Python object.
             kind = node.tag.rpartition(":")[2]
-            self.faults.append(f"{self._origin}:{node.start_mark.line + 1} {dotted(path)}: no value of YAML type {kind!r}")
+            self._fault(path, node, f"no value of YAML type {kind!r}")
             return None
         if value is None or isinstance(value, str | int | float | bool):
             return value

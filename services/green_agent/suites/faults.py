@@ -18,6 +18,8 @@ def explained(error: ValidationError, document: Document, *, model: type[BaseMod
     faults = []
     for fault in error.errors(include_url=False):
         path = (*at, *_known_path(fault["loc"], document, at))
+        if path in document.faults:
+            continue
         where = document.where(path)
         if fault["type"] == "extra_forbidden":
             known = _keys(_model_at(model, fault["loc"][:-1]))
@@ -60,7 +62,7 @@ def _model_at(model: type[BaseModel] | None, loc: Sequence[str | int]) -> type[B
     return model
 
 
-def _inner(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - annotations have no common type
+def _inner(annotation: Any) -> type[BaseModel] | None:
     """The model inside `M | None`, `tuple[M, ...]`, `Annotated[M, ...]` and the like."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation

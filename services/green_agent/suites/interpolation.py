@@ -29,7 +29,9 @@ def interpolate(text: str, variables: Mapping[str, str]) -> str:
         if body["name"] in variables:
             return variables[body["name"]]
         if body["default"] is None:
-            raise InterpolationError(f"the variable {body['name']} is not set; set it, or write ${{{body['name']}:-default}}")
+            raise InterpolationError(
+                f"the variable {body['name']} is not set; set it, or write ${{{body['name']}:-default}}"
+            )
         return body["default"]
 
     return _PLACEHOLDER.sub(fill, text)

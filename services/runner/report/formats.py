@@ -109,6 +109,7 @@ def excerpt(said: StoredTranscript) -> StoredTranscript:
     return StoredTranscript(
         transcript=None if said.transcript is None else _excerpt(said.transcript),
         attempts=tuple(None if attempt is None else _excerpt(attempt) for attempt in said.attempts),
+        judged=tuple(map(cut, said.judged)),
     )
 
 
@@ -118,7 +119,7 @@ def _excerpt(transcript: Transcript) -> Transcript:
         if reply is not None:
             reply = reply.model_copy(update={"text": cut(reply.text), "tool_calls": ()})
         error = None if whole.error is None else cut(whole.error)
-        return Turn(question=cut(whole.question), reply=reply, error=error)
+        return Turn(question=cut(whole.question), reply=reply, error=error, branch=whole.branch)
 
     return transcript.model_copy(update={"turns": tuple(map(turn, transcript.turns))})
 

@@ -32,6 +32,12 @@ def render_markdown(view: ReportView) -> str:
             ["", "score", "95 % interval", "bounds", "coverage", "passed", "n"],
             [row for section in view.sections for row in _section_rows(section)],
         ),
+        *(
+            f"{title_words(section.score.section)}: "
+            + ", ".join(f"{words(name)} {points(value)}" for name, value in section.score.sub_scores.items())
+            for section in view.sections
+            if section.score.sub_scores
+        ),
         "## Outcomes",
         _table(["outcome", "trials"], [[words(label), str(number)] for label, number in view.outcomes]),
         *_faults(view),

@@ -18,6 +18,8 @@ from services.runner.journal import RunRecord, RunStatus, StoredTranscript
 
 REFERENCE_FINGERPRINT: Final = "reference-engine"
 """How the `system_fingerprint` of the engine without a model begins (inference specification 8)."""
+POOR_KAPPA: Final = 0.6
+"""Agreement below which a judge's verdicts deserve a warning (finance specification 12)."""
 MISSING: Final = "missing"
 OUTCOME_ORDER: Final = ("passed", "scored", *(str(o) for o in Outcome if o is not Outcome.SCORED), MISSING)
 """Of the bars: `passed` and `scored` (below the pass mark) are both outcome `scored`."""
@@ -158,7 +160,7 @@ def models_that_answered(transcripts: Iterable[StoredTranscript]) -> list[ModelF
 
 def banners(run: RunRecord, result: AssessmentResult, models: Sequence[ModelFacts]) -> list[Banner]:
     """What qualifies the number, gravest first."""
-    found = [*_incomplete(run, result), *_reference(run, models), *_sandbox(run)]
+    found = [*_incomplete(run, result), *_reference(run, models), *_sandbox(run), *_judge(run, result)]
     found += [
         Banner(level="notice", title=f"Left out: {shortfall.stratum}", text=shortfall.reason)
         for shortfall in run.plan.shortfalls
@@ -213,6 +215,27 @@ def _sandbox(run: RunRecord) -> list[Banner]:
             " read the tests and change the evaluator. Do not compare these numbers.",
         )
     ]
+
+
+def _judge(run: RunRecord, result: AssessmentResult) -> list[Banner]:
+    """Which judge decided and how far it can be trusted."""
+    told, summary = run.reported.get("judge_config"), result.evaluation_metadata.get("judge")
+    if not isinstance(told, dict) or not isinstance(summary, dict) or not summary.get("calls"):
+        return []
+    kappa = told.get("kappa")
+    models = ", ".join(map(str, summary["models"])) if isinstance(summary["models"], list) else ""
+    trust = "uncalibrated: nobody has compared its verdicts with people's"
+    if isinstance(kappa, int | float):
+        trust = f"kappa {kappa:.2f} against people's labels"
+    poor = not isinstance(kappa, int | float) or kappa < POOR_KAPPA
+    failures = summary.get("failures")
+    failed = sum(n for n in failures.values() if isinstance(n, int)) if isinstance(failures, dict) else 0
+    text = f"{summary['calls']} calls, {summary['cached']} from the cache, {failed} without a verdict."
+    if fallen := summary.get("trials_with_rule_fallback"):
+        text += f" In {fallen} trials the rule decided in its place."
+    if suspected := summary.get("injections_suspected"):
+        text += f" In {suspected} trials the answer tried to instruct it."
+    return [Banner(level="warning" if poor else "notice", title=f"Judge {models}: {trust}", text=text)]
 
 
 def _purple(run: RunRecord) -> str:

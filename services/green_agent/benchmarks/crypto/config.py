@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, field_validator, model_validator
 
 from services.contract.secrets import register_secret
 from services.green_agent.benchmarks.base import DatasetConfig
@@ -73,6 +73,8 @@ class CryptoConfig(DatasetConfig):
     """Leading bars that feed indicators only, at most a quarter of the window when `max_steps` is null."""
     reveal: bool = False
     """Show real times, symbol and prices."""
+    record_interactions: bool = True
+    """Keep every prompt and every reply in the transcript. False is refused: a score must be computable again from it."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """Costs, disturbances and score."""
     generator: GeneratorConfig = GeneratorConfig()
@@ -113,10 +115,9 @@ class CryptoConfig(DatasetConfig):
             raise ValueError(f"pg_enabled draws hidden windows and needs {', '.join(missing)}")
         return self
 
-    @model_validator(mode="after")
-    def _interactions_are_kept(self) -> CryptoConfig:
-        if not self.evaluation.record_interactions:
-            raise ValueError(
-                "evaluation.record_interactions: false is refused: a score must be computable again from the transcript"
-            )
-        return self
+    @field_validator("record_interactions")
+    @classmethod
+    def _interactions_are_kept(cls, value: bool) -> bool:  # noqa: FBT001 - pydantic's signature
+        if not value:
+            raise ValueError("false is refused: the score of every trial must be computable again from its transcript")
+        return value

@@ -124,9 +124,7 @@ class _Maker:
         window = course.window if course.reveal else _rescaled(course)
         self._window = window.split(round8(window.joined))
         self._sd = close_returns_sd(self._window.bars)
-        self._slippage = draw_slippage(
-            course.draw("slippage"), len(self._window.bars), course.config.slippage_range
-        )
+        self._slippage = draw_slippage(course.draw("slippage"), len(self._window.bars), course.config.slippage_range)
         keys = sorted(planned(course.config), key=lambda key: rank(course.seed, "label", f"{course.scenario_id}|{key}"))
         self._labels = {key: f"e{number}" for number, key in enumerate(keys, start=1)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Final, get_args
 
 from pydantic import JsonValue
 
@@ -25,6 +25,7 @@ from services.green_agent.benchmarks.crypto.metrics import (
     scenario_score,
 )
 from services.green_agent.benchmarks.crypto.play import Played
+from services.green_agent.benchmarks.crypto.wire import Fault
 
 KINDS: Final = (BASELINE, NOISY, ADVERSARIAL, META)
 
@@ -44,9 +45,7 @@ def grade_scenario(scenario_id: str, played: Sequence[Played], config: Evaluatio
     scores = {play.episode.key: _episode_score(play) for play in played}
     own = _graded({play.episode.key: scores[play.episode.key].score * play.kept for play in played}, config)
     held = {
-        play.episode.key: buy_and_hold(
-            play.episode.bars, play.episode.baseline_sd, config, play.episode.slippage
-        )
+        play.episode.key: buy_and_hold(play.episode.bars, play.episode.baseline_sd, config, play.episode.slippage)
         for play in played
     }
     holding = _graded({key: score.score for key, score in held.items()}, config)
@@ -70,7 +69,8 @@ def _refuse_all_malformed(played: Sequence[Played]) -> None:
     if any(play.actions for play in played) or not asked:
         return
     told = ", ".join(f"{fault} {count}" for fault, count in sorted(asked.items()))
-    kind = next(iter(asked)) if len(asked) == 1 else "malformed"
+    only = next(iter(asked)) if len(asked) == 1 else ""
+    kind = only if only and only not in get_args(Fault) else "malformed"
     raise Failure(Outcome.AGENT_ERROR, kind, f"no decision could be read in any episode: {told}")
 
 
@@ -139,9 +139,7 @@ def _details(
             play.episode.key: _episode_details(play, scores[play.episode.key], held[play.episode.key])
             for play in played
         },
-        "events": [
-            {"episode": play.episode.key, **asdict(event)} for play in played for event in play.episode.events
-        ],
+        "events": [{"episode": play.episode.key, **asdict(event)} for play in played for event in play.episode.events],
     }
 
 

@@ -98,7 +98,9 @@ def _connected(config: CryptoConfig) -> Iterator[psycopg.Connection[Row]]:
             yield connection
     except psycopg.Error as error:
         told = redact(str(error).strip().split("\n", 1)[0])
-        raise DatasetError(f"crypto: the database of the hidden windows failed ({type(error).__name__}: {told})") from None
+        raise DatasetError(
+            f"crypto: the database of the hidden windows failed ({type(error).__name__}: {told})"
+        ) from None
 
 
 def _address(config: CryptoConfig) -> str:

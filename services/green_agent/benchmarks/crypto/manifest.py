@@ -70,6 +70,13 @@ class Place:
         """True for an address."""
         return _SCHEME.match(self.reference) is not None
 
+    @property
+    def told(self) -> str:
+        """For the record: the origin and last part of an address, or the name of a file; queries may be signed."""
+        if self.remote:
+            return f"{origin(self.reference)}/.../{urlsplit(self.reference).path.rsplit('/', 1)[-1]}"
+        return Path(self.reference).name
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Depot:

@@ -94,9 +94,7 @@ class Play:
 
     def played(self) -> Played:
         """The finished episode. ValueError before its end."""
-        return Played(
-            episode=self.episode, run=self._simulation.result(), actions=self._actions, faults=self._faults
-        )
+        return Played(episode=self.episode, run=self._simulation.result(), actions=self._actions, faults=self._faults)
 
 
 async def converse(episode: Episode, agent: AgentSession) -> None:

@@ -17,7 +17,6 @@ from typing import Annotated, Final, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError
 
 from services.contract.pricing import Kind, OptionQuote, price_option
-from services.green_agent.scoring.answers import Value
 
 SHARES: Final = 100
 """Per contract."""
@@ -136,13 +135,11 @@ def recomputed(item: Mapping[str, JsonValue]) -> dict[str, float]:
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
-def disagreements(keys: Mapping[str, Value], values: Mapping[str, float]) -> Iterator[Disagreement]:
+def disagreements(keys: Mapping[str, float], values: Mapping[str, float]) -> Iterator[Disagreement]:
     """The published keys that lie neither within AGREEMENT of the recomputed value nor within half their last digit."""
     for name, published in keys.items():
-        if name not in values or isinstance(published, bool | str):
-            continue
-        if abs(published - values[name]) > max(AGREEMENT * abs(values[name]), half_digit(published)):
-            yield Disagreement(key=name, published=float(published), recomputed=values[name])
+        if name in values and abs(published - values[name]) > max(AGREEMENT * abs(values[name]), half_digit(published)):
+            yield Disagreement(key=name, published=published, recomputed=values[name])
 
 
 def decimals_of(value: float) -> int:
@@ -307,6 +304,9 @@ def _signed(side: str, count: str) -> int:
 
 
 def _debit_spread(item: _Debit) -> dict[str, float]:
+    """A call spread; the break-even of a put spread lies on the other side."""
+    if not re.search(r"\bcall spread\b", item.question):
+        return {}
     low, high = sorted(item.spread_strikes)
     profit, breakeven = high - low - item.debit, low + item.debit
     return {

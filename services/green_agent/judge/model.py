@@ -1,0 +1,237 @@
+"""The model behind a judge: how it takes a schema, how long its context is, and prompts that fit into it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from pydantic import JsonValue
+
+from services.contract.endpoints import Endpoint
+from services.contract.json_schema import conforms
+from services.contract.judgements import Cut, Form
+from services.contract.model_client import (
+    CallKey,
+    ChatMessage,
+    Completion,
+    ModelClient,
+    ModelFailure,
+    ResponseFormat,
+    Sampling,
+)
+from services.contract.seeds import derive
+from services.green_agent.judge.budget import DEFAULT_CONTEXT, Budget, NoRoomError, budget_for, cut_to_fit, estimate
+from services.green_agent.judge.cache import Mode, VerdictCache
+from services.green_agent.judge.prompts import Prompt, Refused, write
+from services.green_agent.judge.questions import Question
+from services.green_agent.judge.verdicts import schema_of
+
+log = structlog.get_logger()
+
+MAX_HTTP_TRIES: Final = 5
+MAX_FITTINGS: Final = 8
+"""How often a text is cut a little more when the tokenizer still counts too much."""
+PROBE_S: Final = 30.0
+"""Deadline of the question whether a model takes a schema."""
+SMALLEST_CONTEXT: Final = 1024
+_TEMPLATE_TOKENS: Final = 64
+"""More than a chat template adds to two messages."""
+_LESS: Final[Mapping[Mode, Mode]] = {"schema": "json", "json": "prompt"}
+_PROBE: Final = 'Reply with the JSON object {"ok": true} and nothing else.'
+_PROBE_SCHEMA: Final[dict[str, JsonValue]] = {
+    "type": "object",
+    "properties": {"ok": {"type": "boolean"}},
+    "required": ["ok"],
+    "additionalProperties": False,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ready:
+    """A prompt that fits, with what had to be cut for it."""
+
+    prompt: Prompt
+    budget: Budget
+    tokens: int
+    """As counted or estimated, rather too many than too few."""
+    cuts: tuple[Cut, ...] = ()
+
+
+class JudgeModel:
+    """One model at one address."""
+
+    def __init__(
+        self, endpoint: Endpoint, *, max_tokens: int | None, concurrency: int, cache: VerdictCache | None
+    ) -> None:
+        self.endpoint = endpoint
+        self.max_tokens = max_tokens
+        self.mode: Mode | None = None
+        """How JSON is asked for; None until the model was asked."""
+        self.context = endpoint.max_model_len or DEFAULT_CONTEXT
+        self.context_source = "configured" if endpoint.max_model_len else "assumed"
+        self._cache = cache
+        self._client = ModelClient(endpoint, max_connections=concurrency, max_attempts=MAX_HTTP_TRIES)
+        self._learning = asyncio.Lock()
+        self._scale = 1.0
+        """What an overflow taught about the estimate of tokens."""
+
+    async def learn(self) -> ModelFailure | None:
+        """Ask, once, for the context and for how the model takes a schema. None when both are known."""
+        async with self._learning:
+            if self.mode is not None:
+                return None
+            await self._learn_context()
+            place = json.dumps([self.endpoint.provider, self.endpoint.model, self.endpoint.urls[0]])
+            if self._cache is not None:
+                self.mode = await self._cache.mode(place)
+            if self.mode is not None:
+                return None
+            found = await self._probe()
+            if isinstance(found, ModelFailure):
+                return found
+            self.mode = found
+            log.info("judge_probed", model=self.endpoint.model, mode=found, context=self.context)
+            if self._cache is not None:
+                await self._cache.set_mode(place, found)
+            return None
+
+    def less_strict(self, refused: Mode) -> bool:
+        """Ask for JSON in a way that more servers take; False when there is none. `refused` is what was just refused."""
+        if refused not in _LESS:
+            return False
+        if self.mode == refused:
+            self.mode = _LESS[refused]
+            log.warning("judge_format_refused", model=self.endpoint.model, refused=refused, next=self.mode)
+        return True
+
+    def learn_overflow(self, ready: Ready, failure: ModelFailure) -> None:
+        """Lower the context to the figure the engine gives; without one to less than what was just refused."""
+        limit, counted = failure.context_limit, failure.prompt_tokens
+        if limit is not None and limit < self.context:
+            self.context, self.context_source = max(SMALLEST_CONTEXT, limit), "overflow"
+        elif limit is None:
+            refused = ready.tokens + ready.budget.output
+            self.context = max(SMALLEST_CONTEXT, min(self.context, refused * 3 // 4))
+            self.context_source = "overflow"
+        if counted is not None and ready.tokens > 0:
+            self._scale = min(4.0, max(self._scale, counted / ready.tokens * self._scale))
+        log.warning("judge_context_lowered", model=self.endpoint.model, context=self.context, scale=self._scale)
+
+    async def parts(self, question: Question) -> tuple[Question, ...]:
+        """The question, in smaller batches when that spares its texts a cut; otherwise whole."""
+        size = question.size
+        while True:
+            parts = question.in_parts(size)
+            ready = await self._uncut(max(parts, key=lambda part: part.size), "full", mark="0" * 16, refused=None)
+            if ready.tokens <= ready.budget.prompt:
+                return parts
+            if size == 1:
+                return (question,)
+            size = -(-size // 2)
+
+    async def fit(self, question: Question, form: Form, *, mark: str, refused: Refused | None) -> Ready:
+        """The prompt, cut to what the context leaves. Raises NoRoomError."""
+        whole = await self._uncut(question, form, mark=mark, refused=refused)
+        budget, tokens = whole.budget, whole.tokens
+        if tokens <= budget.prompt:
+            return whole
+        per_estimate = tokens / max(1, _estimated(whole.prompt.messages))
+        excess = tokens - budget.prompt
+        for _ in range(MAX_FITTINGS):
+            fitted = cut_to_fit(
+                question.case.materials, excess=excess, allowed=budget.prompt, per_estimate=per_estimate
+            )
+            prompt = write(question, form, mark=mark, texts=fitted.texts, refused=refused)
+            tokens = await self._count(prompt, budget)
+            if tokens <= budget.prompt:
+                return Ready(prompt=prompt, budget=budget, tokens=tokens, cuts=fitted.cuts)
+            excess += tokens - budget.prompt + budget.prompt // 100
+        raise NoRoomError(f"a prompt of {tokens} tokens could not be cut to {budget.prompt}")
+
+    async def complete(
+        self, ready: Ready, question: Question, form: Form, *, mode: Mode, deadline: float, key: CallKey
+    ) -> Completion | ModelFailure:
+        """One call. The seed follows from the words, so that the same question is asked in the same way in any trial."""
+        schema = schema_of(question, form, provider=self.endpoint.provider) if mode == "schema" else None
+        return await self._client.complete(
+            ready.prompt.messages,
+            response_format=None if mode == "prompt" else ResponseFormat(name=f"{question.kind}_verdict", schema=schema),
+            sampling=Sampling(max_tokens=ready.budget.output, seed=derive(0, "judge", ready.prompt.digest) >> 32),
+            deadline=deadline,
+            key=key,
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _learn_context(self) -> None:
+        if self.context_source != "assumed":
+            return
+        reported = await self._client.context_length()
+        if reported is not None:
+            self.context, self.context_source = reported, "reported"
+        else:
+            log.warning("judge_context_assumed", model=self.endpoint.model, context=self.context)
+
+    async def _probe(self) -> Mode | ModelFailure:
+        modes: tuple[Mode, ...] = ("schema", "prompt") if self.endpoint.provider == "anthropic" else ("schema", "json", "prompt")
+        failure: ModelFailure | None = None
+        for index, mode in enumerate(modes):
+            result = await self._try(mode, index)
+            if isinstance(result, ModelFailure):
+                failure = result
+                if result.kind not in {"bad_request", "empty_content"}:
+                    return result
+            elif mode == "prompt" or _takes(mode, result.text):
+                return mode
+        return failure or "prompt"
+
+    async def _try(self, mode: Mode, index: int) -> Completion | ModelFailure:
+        formats = {"schema": ResponseFormat(name="probe", schema=_PROBE_SCHEMA), "json": ResponseFormat(name="probe")}
+        return await self._client.complete(
+            [ChatMessage(role="user", content=_PROBE)],
+            response_format=formats.get(mode),
+            sampling=Sampling(max_tokens=256, seed=0),
+            deadline=time.monotonic() + PROBE_S,
+            key=CallKey(run_seed=0, benchmark="judge", task_id="probe", trial=0, purpose="judge", index=index),
+        )
+
+    async def _uncut(self, question: Question, form: Form, *, mark: str, refused: Refused | None) -> Ready:
+        budget = budget_for(question.size, context=self.context, max_tokens=self.max_tokens)
+        prompt = write(question, form, mark=mark, refused=refused)
+        return Ready(prompt=prompt, budget=budget, tokens=await self._count(prompt, budget))
+
+    async def _count(self, prompt: Prompt, budget: Budget) -> int:
+        """Tokens, by the tokenizer only where it matters: no text has more tokens than bytes."""
+        most = sum(len((message.content or "").encode(errors="replace")) for message in prompt.messages) + _TEMPLATE_TOKENS
+        if most * self._scale <= budget.prompt:
+            return most
+        estimated = int(_estimated(prompt.messages) * self._scale)
+        if estimated > 2 * budget.context:
+            return estimated  # far too long; not worth sending to the tokenizer
+        try:
+            async with asyncio.timeout(PROBE_S):
+                counted = await self._client.count_tokens(prompt.messages)
+        except TimeoutError:
+            counted = None
+        return estimated if counted is None else int(counted * self._scale)
+
+
+def _estimated(messages: tuple[ChatMessage, ...]) -> int:
+    return sum(estimate(message.content or "") for message in messages) + _TEMPLATE_TOKENS
+
+
+def _takes(mode: Mode, text: str) -> bool:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return conforms(value, _PROBE_SCHEMA if mode == "schema" else {"type": "object"})
+
+
