@@ -110,7 +110,6 @@ def of_judgements(rows: Iterable[TaskResult]) -> Agreement | None:
     )
 
 
-
 def _base(judgement: Judgement) -> str:
     """The purpose without the range of its batch, which members with less context cut smaller."""
     return "criteria" if judgement.purpose.startswith("criteria") else judgement.purpose

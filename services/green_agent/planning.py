@@ -7,7 +7,7 @@ so adding or permuting entries never moves another task.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -35,10 +35,8 @@ class Pool:
     shuffle: bool = False
     limit: int | None = None
     """Head of the (shuffled) order that enters the selection."""
-    limit_per_group: int | None = None
-    """The same for each `Task.limit_group`, taken before `limit`."""
-    limit_per_stratum: bool = False
-    """`limit` counts in each stratum."""
+    asked_per_group: int | None = None
+    """What each `Task.limit_group` was limited to when the tasks were loaded."""
     named: tuple[str, ...] = ()
     """Strata that the entry asks for by name."""
 
@@ -167,23 +165,7 @@ def _picks(pool: Pool, *, seed: int) -> list[Pick]:
     tasks: Sequence[Task] = pool.tasks
     if pool.shuffle:
         tasks = sorted(pool.tasks, key=lambda task: rank(seed, "order", task.id))
-    tasks = _heads(tasks, pool.limit_per_group, lambda task: task.limit_group or task.stratum)
-    limited = _heads(tasks, pool.limit, lambda task: task.stratum) if pool.limit_per_stratum else tasks[: pool.limit]
-    return [Pick(benchmark=pool.benchmark, task=task) for task in limited]
-
-
-def _heads(tasks: Sequence[Task], limit: int | None, group: Callable[[Task], str]) -> Sequence[Task]:
-    """The first `limit` tasks of each group, in their order."""
-    if limit is None:
-        return tasks
-    taken: Counter[str] = Counter()
-    kept = []
-    for task in tasks:
-        name = group(task)
-        taken[name] += 1
-        if taken[name] <= limit:
-            kept.append(task)
-    return kept
+    return [Pick(benchmark=pool.benchmark, task=task) for task in tasks[: pool.limit]]
 
 
 def _once(entries: Mapping[str, list[Pick]]) -> dict[str, list[Pick]]:
@@ -288,12 +270,8 @@ def _shortfalls(
 
 def _entry_shortfalls(pool: Pool) -> Iterable[Shortfall]:
     groups = Counter(task.limit_group or task.stratum for task in pool.tasks)
-    strata = Counter(task.stratum for task in pool.tasks)
-    asked = [(f"{pool.entry} / {name}", pool.limit_per_group, found) for name, found in sorted(groups.items())]
-    if pool.limit_per_stratum:
-        asked += [(f"{pool.entry} / {name}", pool.limit, found) for name, found in sorted(strata.items())]
-    elif pool.limit_per_group is None:
-        asked.append((pool.entry, pool.limit, len(pool.tasks)))
+    asked = [(f"{pool.entry} / {name}", pool.asked_per_group, found) for name, found in sorted(groups.items())]
+    asked.append((pool.entry, pool.limit, len(pool.tasks)))
     return [_shortfall(name, limit, found) for name, limit, found in asked if limit is not None and found < limit]
 
 

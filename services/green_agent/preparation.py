@@ -195,9 +195,8 @@ def _pool(entry: DatasetConfig, settled: Settled, tasks: tuple[Task, ...]) -> pl
         weight=entry.weight,
         tasks=tasks,
         shuffle=entry.shuffle,
-        limit=None if entry.type in settled.type_limits else stated.limit,
-        limit_per_group=getattr(stated, "limit_per_task", None),
-        limit_per_stratum=kind.limit_per_stratum,
+        limit=None if kind.limits_itself or entry.type in settled.type_limits else stated.limit,
+        asked_per_group=stated.limit if kind.limits_itself else getattr(stated, "limit_per_task", None),
         named=tuple(named),
     )
 

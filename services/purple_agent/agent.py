@@ -23,6 +23,7 @@ from services.purple_agent.tools.base import AnyTool
 from services.purple_agent.tools.python import execute_python
 from services.purple_agent.tools.registry import FORMULAS
 from services.purple_agent.tools.toolbox import Toolbox
+from services.purple_agent.trading import Desk, read_request
 
 SYSTEM_PROMPT: Final = (
     "You are a careful analyst and programmer. Answer the question you are given completely and in the format it asks "
@@ -77,16 +78,16 @@ class Conversation:
         self._agent = agent
         self._toolbox = Toolbox(agent.tools)
         self._history: tuple[ChatMessage, ...] = (ChatMessage(role="system", content=SYSTEM_PROMPT),)
+        self._desk = Desk()
         self._draw: Draw | None = None
         self._calls = 0
 
     async def answer(self, text: str) -> Answer | NoAnswer:
         """Answer one message. The memory grows by it only when there is an answer."""
         session = self._session(text)
-        asked = (*self._history, ChatMessage(role="user", content=text))
         logged = len(self._toolbox.records)
         try:
-            solved = await self._agent.strategy.solve(asked, session, self._toolbox)
+            answer = await self._solve(text, session)
         except AgentFailure as failure:
             return NoAnswer(
                 outcome=failure.outcome,
@@ -97,13 +98,21 @@ class Conversation:
             )
         finally:
             self._calls = session.calls
-        self._history = (*asked, *solved.messages)
         return Answer(
-            text=solved.text,
+            text=answer,
             usage=session.usage,
             model=session.facts,
             tool_calls=tuple(record.as_json() for record in self._toolbox.records[logged:]),
         )
+
+    async def _solve(self, text: str, session: ModelSession) -> str:
+        """A trading request goes to the desk, which has a memory of its own; anything else to the strategy."""
+        if (request := read_request(text)) is not None:
+            return await self._desk.decide(request, text, session)
+        asked = (*self._history, ChatMessage(role="user", content=text))
+        solved = await self._agent.strategy.solve(asked, session, self._toolbox)
+        self._history = (*asked, *solved.messages)
+        return solved.text
 
     def _session(self, text: str) -> ModelSession:
         agent, settings = self._agent, self._agent.settings

@@ -39,7 +39,7 @@ def test_a_syntax_error_names_line_and_column(tmp_path: Path) -> None:
 
 
 def test_a_duplicate_key_is_an_error(tmp_path: Path) -> None:
-    assert "eval.yaml:2:1: not valid YAML (duplicate key 'name')" in faults(written(tmp_path, "name: a\nname: b\n"))
+    assert "eval.yaml:2 name: duplicate key 'name'" in faults(written(tmp_path, "name: a\nname: b\n"))
 
 
 def test_a_suite_without_data_sets_is_an_error(tmp_path: Path) -> None:

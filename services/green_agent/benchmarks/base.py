@@ -59,7 +59,8 @@ class Task:
     expected: str = ""
     """The key in words, for the row; never sent to the agent."""
     limit_group: str = ""
-    """What the entry's `limit_per_task` counts, for example task type and language; the stratum when empty."""
+    """What the entry's `limit_per_task` counts, for example task type and language; the stratum when empty. `tasks` applies
+    that limit, planning notes where it was not reached."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,13 +141,10 @@ class Benchmark(ABC, Generic[C, T]):
     """Raised with every change that can move a number."""
     sub_score_names: ClassVar[tuple[str, ...]] = ()
     needs_sandbox: ClassVar[bool] = False
-    limit_per_stratum: ClassVar[bool] = False
-    """True when the entry's `limit` counts in each stratum and not over the entry. Limits are applied at planning, after
-    the shuffle: `tasks` returns everything."""
     endless: ClassVar[bool] = False
     """True for a generator: without a limit of its own it is asked for as many tasks as the plan could take."""
     limits_itself: ClassVar[bool] = False
-    """True when `tasks` has applied `limit` in its own way, so that the planner must not cut the pool again."""
+    """True when `limit` counts in each stratum: `tasks` has applied it, after the shuffle, and planning does not cut again."""
 
     def __init__(self, config: C, setting: Setting) -> None:
         self.config = config

@@ -191,7 +191,7 @@ class PRBench(Benchmark[PRBenchConfig, PRBenchTask]):
         verdict = await tools.judge.criteria(_case(task, answer), [criterion.title for criterion in task.rubric])
         sums = points([criterion.weight for criterion in task.rubric], verdict.met)
         score = sums.clipped if self.config.normalisation == "clipped" else sums.minmax
-        marks = zip(task.rubric, verdict.met, strict=True)
+        met_weights = [one.weight for one, is_met in zip(task.rubric, verdict.met, strict=True) if is_met]
         return Score(
             score=score,
             passed=score >= PASS_MARK,
@@ -199,10 +199,8 @@ class PRBench(Benchmark[PRBenchConfig, PRBenchTask]):
             explanation=_explain(task.rubric, verdict.met, verdict.reasons),
             metrics={
                 **_numbers(task, sums),
-                "criteria_met": sum(is_met for criterion, is_met in marks if criterion.weight > 0),
-                "harms_met": sum(
-                    is_met for criterion, is_met in zip(task.rubric, verdict.met, strict=True) if criterion.weight < 0
-                ),
+                "criteria_met": sum(weight > 0 for weight in met_weights),
+                "harms_met": sum(weight < 0 for weight in met_weights),
                 "injection_suspected": verdict.injection_suspected,
             },
             details=_details(task, verdict.met),
@@ -310,14 +308,13 @@ def _rows(path: Path, split: str) -> Iterator[_Row]:
 
 
 def _raw_rows(path: Path, split: str) -> Iterator[object]:
-    if path.suffix == ".jsonl":
-        with path.open("rb") as file:
-            yield from (line for line in file if line.strip())
-        return
     from pyarrow import ArrowException, parquet  # noqa: PLC0415 - heavy, and only needed here
 
     try:
-        yield from parquet.read_table(path).to_pylist()
+        if path.suffix == ".jsonl":
+            yield from (line for line in path.read_bytes().split(b"\n") if line.strip())
+        else:
+            yield from parquet.read_table(path).to_pylist()
     except (ArrowException, OSError) as error:
         raise DatasetError(f"prbench: {path.name} of {split} cannot be read ({error})") from None
 
@@ -424,8 +421,7 @@ def _details(task: PRBenchTask, met: Sequence[bool]) -> dict[str, JsonValue]:
 
 
 def _explain(rubric: Sequence[Criterion], met: Sequence[bool], reasons: Sequence[str]) -> str:
-    padded = [*reasons, *[""] * len(rubric)]
     return "\n".join(
         f"{'met' if is_met else 'not met'} ({criterion.weight:+g}): {criterion.title}{reason and f' [{reason}]'}"
-        for criterion, is_met, reason in zip(rubric, met, padded, strict=False)
+        for criterion, is_met, reason in zip(rubric, met, reasons, strict=True)
     )

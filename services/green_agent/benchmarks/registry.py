@@ -12,6 +12,7 @@ BENCHMARKS: Final = {
     "crypto": "services.green_agent.benchmarks.crypto:Crypto",
     "humaneval": "services.green_agent.benchmarks.humaneval:HumanEval",
     "options": "services.green_agent.benchmarks.options:Options",
+    "synthetic": "services.green_agent.benchmarks.synthetic:Synthetic",
     "bizfinbench": "services.green_agent.benchmarks.bizfinbench:BizFinBench",
     "prbench": "services.green_agent.benchmarks.prbench:PRBench",
     "public_csv": "services.green_agent.benchmarks.public_csv:PublicCsv",

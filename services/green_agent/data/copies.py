@@ -9,7 +9,7 @@ from pathlib import Path
 
 from services.green_agent.data import origins
 from services.green_agent.data.cache import COMMIT, file_sha256
-from services.green_agent.data.dataset import LOCAL, Dataset, dataset, members_of
+from services.green_agent.data.dataset import LOCAL, Dataset, Instead, dataset, members_of
 from services.green_agent.data.errors import DataError
 from services.green_agent.data.registry import MOVING, HubOrigin, PackageOrigin, Source, sources
 
@@ -70,7 +70,7 @@ def pull(name: str, *, folder: Path | None, revision: str | None, update: bool) 
 
     `update` forgets what a branch was resolved to before. Raises DataError.
     """
-    wanted = dataset(name, revision=revision)
+    wanted = dataset(name, Instead(revision=revision))
     if isinstance(wanted.entry.origin, PackageOrigin):
         return _packaged(wanted)
     if update:
@@ -135,15 +135,15 @@ def _pull_folder(wanted: Dataset, folder: Path) -> Pulled:
     for name in names:
         wanted.check(name, inside / name)
     commit = _revision_of_copies(wanted, inside, names)
-    before = set(wanted.cache.members(commit))
-    for name in names:
-        wanted.cache.put(commit, name, inside / name, expected=entry.sha256.get(name))
-    held = wanted.cache.hold(wanted.revision, commit)
-    if held != commit:
+    if (held := wanted.cache.held(wanted.revision)) not in {None, commit}:
         raise DataError(
             f"{entry.title}: {wanted.revision} is held at {held} here and these files are {commit}; "
             "--update replaces it, and results before and after are not comparable"
         )
+    before = set(wanted.cache.members(commit))
+    for name in names:
+        wanted.cache.put(commit, name, inside / name, expected=entry.sha256.get(name))
+    wanted.cache.hold(wanted.revision, commit)
     return _pulled(wanted, commit, names, len(set(names) - before))
 
 

@@ -38,11 +38,13 @@ class Dataset:
     revision: str
     published: bool
     """True when it is what the registry names, which a mirror may hold and whose digests are known."""
+    cache_folder: Path | None = None
+    """Where copies are kept; None: the cache of this machine."""
 
     @property
     def cache(self) -> Cache:
         """Its copies on this machine."""
-        return Cache(name=self.name)
+        return Cache(name=self.name) if self.cache_folder is None else Cache(name=self.name, root=self.cache_folder)
 
     def mirrored(self, mirror: Path | None) -> Path | None:
         """Its folder in a mirror, there or not; None when the mirror cannot hold it."""
@@ -177,19 +179,40 @@ class Dataset:
         return Located(path=path, origin=f"{words}@{commit} {member}".rstrip())
 
 
-def dataset(name: str, *, revision: str | None = None, repo: str | None = None) -> Dataset:
-    """A data set of the registry; `revision` and `repo` take the place of the registered ones. Raises DataError."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Instead:
+    """What takes the place of what the registry says. None: nothing does."""
+
+    revision: str | None = None
+    repo: str | None = None
+    """Another repository of the hub, `owner/name`."""
+    cache: Path | None = None
+    """Another folder for copies."""
+
+
+AS_REGISTERED: Final = Instead()
+
+
+def dataset(name: str, instead: Instead = AS_REGISTERED) -> Dataset:
+    """A data set of the registry. Raises DataError."""
     known = sources()
     if name not in known:
         near = get_close_matches(name, known, n=1)
         raise DataError(f"no data set {name!r}{f'; did you mean {near[0]!r}?' if near else ''}")
     entry = known[name]
     pinned = MOVING if entry.origin is None else entry.origin.revision
-    if isinstance(entry.origin, HubOrigin) and repo not in {None, entry.origin.repo}:
-        return _elsewhere(name, entry, repo=repo or "", revision=revision or MOVING)
+    revision = instead.revision
+    if isinstance(entry.origin, HubOrigin) and instead.repo not in {None, entry.origin.repo}:
+        return _elsewhere(name, entry, instead)
     if isinstance(entry.origin, GitHubOrigin) and revision not in {None, pinned}:
         entry = entry.model_copy(update={"origin": _at(entry.origin, revision or "")})
-    return Dataset(name=name, entry=entry, revision=revision or pinned, published=revision in {None, pinned})
+    return Dataset(
+        name=name,
+        entry=entry,
+        revision=revision or pinned,
+        published=revision in {None, pinned},
+        cache_folder=instead.cache,
+    )
 
 
 def members_of(folder: Path | None) -> list[str]:
@@ -199,13 +222,20 @@ def members_of(folder: Path | None) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def _elsewhere(name: str, entry: Source, *, repo: str, revision: str) -> Dataset:
+def _elsewhere(name: str, entry: Source, instead: Instead) -> Dataset:
+    repo = instead.repo or ""
     try:
-        origin = HubOrigin(kind="hub", repo=repo, revision=revision)
+        origin = HubOrigin(kind="hub", repo=repo, revision=instead.revision or MOVING)
     except ValidationError:
         raise DataError(f"{repo!r} is no data set of the hub, expected owner/name") from None
     entry = entry.model_copy(update={"origin": origin, "sha256": {}, "title": f"{entry.title} from {repo}"})
-    return Dataset(name=f"{name}@{repo.replace('/', '--')}", entry=entry, revision=revision, published=False)
+    return Dataset(
+        name=f"{name}@{repo.replace('/', '--')}",
+        entry=entry,
+        revision=origin.revision,
+        published=False,
+        cache_folder=instead.cache,
+    )
 
 
 def _at(origin: GitHubOrigin, revision: str) -> GitHubOrigin:

@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 
 class Override(BaseModel):
@@ -28,7 +28,7 @@ class Override(BaseModel):
     """Why the published item is not taken as it is."""
 
 
-O_co = TypeVar("O_co", bound=Override, covariant=True)
+OverrideT = TypeVar("OverrideT", bound=Override)
 
 
 def item_sha256(item: Mapping[str, JsonValue]) -> str:
@@ -37,10 +37,10 @@ def item_sha256(item: Mapping[str, JsonValue]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def read_overrides(package: str, model: type[O_co]) -> Mapping[str, O_co]:
+def read_overrides(package: str, model: type[OverrideT]) -> Mapping[str, OverrideT]:
     """The decisions in `overrides.yaml` of a package, by digest. Raises ValueError for an item that stands there twice."""
     text = files(package).joinpath("overrides.yaml").read_text(encoding="utf-8")
-    entries = TypeAdapter(list[model]).validate_python(yaml.safe_load(text))  # type: ignore[valid-type] # made at run time
+    entries = [model.model_validate(entry) for entry in yaml.safe_load(text)]
     by_digest = {entry.sha256: entry for entry in entries}
     if len(by_digest) != len(entries):
         raise ValueError(f"overrides.yaml of {package}: an item stands there twice")

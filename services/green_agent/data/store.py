@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from services.green_agent.data.cache import safe_member
-from services.green_agent.data.dataset import Located, dataset
+from services.green_agent.data.dataset import AS_REGISTERED, Instead, Located, dataset
 from services.green_agent.data.errors import DataError
 from services.green_agent.data.registry import sources
 
-__all__ = ["DataError", "Located", "Store"]
+__all__ = ["DataError", "Instead", "Located", "Store"]
 
 
 def _mirror() -> Path | None:
@@ -46,21 +46,23 @@ class Store:
             return Located(path=self.mirror / given, origin=f"mirror {given.as_posix()}")
         return self._named_by_guide(text, *_guided(given.as_posix()))
 
-    def member(self, name: str, member: str, *, revision: str | None = None, repo: str | None = None) -> Located:
+    def member(
+        self, name: str, member: str, *, revision: str | None = None, instead: Instead = AS_REGISTERED
+    ) -> Located:
         """One file of a registered data set: from the mirror, the cache, or its source unless offline. Raises DataError.
 
-        `revision` and `repo` replace those of the registry; a mirror does not know them and is then passed over.
+        A mirror knows the registered revision and repository alone, and is passed over for any other.
         """
-        return dataset(name, revision=revision, repo=repo).file(safe_member(member), self.mirror)
+        return dataset(name, _with(instead, revision)).file(safe_member(member), self.mirror)
 
     def members(
-        self, name: str, pattern: str, *, revision: str | None = None, repo: str | None = None
+        self, name: str, pattern: str, *, revision: str | None = None, instead: Instead = AS_REGISTERED
     ) -> Sequence[Located]:
         """All files of a registered data set whose names match a glob, by name. Raises DataError, never returns nothing.
 
         `*` crosses folders: `*.parquet` matches `data/train.parquet`.
         """
-        return dataset(name, revision=revision, repo=repo).files(pattern, self.mirror)
+        return dataset(name, _with(instead, revision)).files(pattern, self.mirror)
 
     def _named_by_guide(self, text: str, name: str, member: str) -> Located:
         """What the guide's suites call `data/options/questions.json` and the like, from mirror or cache."""
@@ -74,6 +76,10 @@ class Store:
         if found is None:
             raise DataError(f"{text}: not found; tried {', '.join(places)}, the cache; {wanted.entry.remedy}")
         return found
+
+
+def _with(instead: Instead, revision: str | None) -> Instead:
+    return instead if revision is None else replace(instead, revision=revision)
 
 
 def _guided(text: str) -> tuple[str, str]:

@@ -23,7 +23,9 @@ REFERENCE_SHARE: Final = 0.25
 HEAD: Final = 0.6
 _NOTICE: Final = 80
 """Characters that the notice of a cut may take."""
-_CJK: Final = re.compile(r"[\u1100-\u11ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff]")
+_CJK: Final = re.compile(
+    r"[\u1100-\u11ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff]"
+)
 
 
 class NoRoomError(Exception):

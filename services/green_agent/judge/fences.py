@@ -20,7 +20,9 @@ _TOKENS: Final = re.compile(
     r"<\||\|>|<\uff5c|\uff5c>|\[/?INST\]|</?SYS>|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>", re.IGNORECASE
 )
 _PLAIN_NAME: Final = re.compile(r"(?:question|reference|answer)(?:[ _][0-9]{1,3})?")
-_SUBSTITUTES: Final = str.maketrans({"<": "\u2039", ">": "\u203a", "[": "\u2045", "]": "\u2046", "|": "\u00a6", "\uff5c": "\u00a6"})
+_SUBSTITUTES: Final = str.maketrans(
+    {"<": "\u2039", ">": "\u203a", "[": "\u2045", "]": "\u2046", "|": "\u00a6", "\uff5c": "\u00a6"}
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

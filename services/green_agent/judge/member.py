@@ -23,7 +23,7 @@ from services.contract.model_client import CallKey, Completion, ModelFailure, Mo
 from services.contract.outcomes import Failure, Outcome
 from services.contract.secrets import redact
 from services.green_agent.judge.budget import NoRoomError
-from services.green_agent.judge.cache import Kept, VerdictCache
+from services.green_agent.judge.cache import Kept, Mode, VerdictCache
 from services.green_agent.judge.fences import mark_of, neutral
 from services.green_agent.judge.model import JudgeModel, Ready
 from services.green_agent.judge.prompts import Refused, template_digest, write
@@ -33,6 +33,8 @@ from services.green_agent.judge.verdicts import InvalidVerdictError, Verdict, re
 LONGEST_RAW: Final = 20_000
 """Characters of a reply that are kept."""
 OVERFLOW: Final = "context_overflow"
+NO_MARK: Final = "\ue000"
+"""Stands for the mark where there is none; a character that no text uses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +83,18 @@ class _Refusal:
     raw: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sent:
+    """One call of an exchange."""
+
+    exchange: _Exchange
+    question: Question
+    form: Form
+    ready: Ready | None = None
+    """None when no prompt could be made to fit."""
+    latency_s: float = 0.0
+
+
 class Member:
     """One judge of a panel."""
 
@@ -113,17 +127,14 @@ class Member:
             kept = await cache.get(key)
             if kept is None:
                 return await self._fresh(question, hearing, key=key)
-        hearing.record += [
-            made.model_copy(update={"cached": True, "member": self.number, "purpose": question.purpose})
-            for made in kept.judgements
-        ]
+        hearing.record.extend(
+            [made.model_copy(update={"cached": True, "member": self.number}) for made in kept.judgements]
+        )
         return Verdict(values=kept.values, reasons=kept.reasons, injection_suspected=kept.injection_suspected)
 
     async def _fresh(self, question: Question, hearing: Hearing, *, key: str | None) -> Verdict | Failure:
         async with self._means.places:
-            exchange = _Exchange(
-                question=question, hearing=hearing, deadline=time.monotonic() + self._means.timeout_s
-            )
+            exchange = _Exchange(question=question, hearing=hearing, deadline=time.monotonic() + self._means.timeout_s)
             verdict = await self._decide(exchange)
         if key is not None and self._means.cache is not None and isinstance(verdict, Verdict):
             kept = Kept(
@@ -156,93 +167,69 @@ class Member:
     async def _call(
         self, exchange: _Exchange, question: Question, form: Form, *, refused: Refused | None = None
     ) -> Verdict | _Refusal | Failure:
-        """One reply, read. Repeated only after what was learnt about the model: a shorter context, a refused format."""
+        """One reply, read. Repeated only after something was learnt about the model: a shorter context, a refused format."""
         while True:
             started, mode = time.monotonic(), self.model.mode or "prompt"
-            number = next(self._means.calls)
-            mark = mark_of(self._means.salt, f"{exchange.hearing.trial.key}|{self.number}|{number}")
+            mark = mark_of(self._means.salt, f"{exchange.hearing.trial.key}|{self.number}|{next(self._means.calls)}")
             try:
                 ready = await self.model.fit(question, form, mark=mark, refused=refused)
             except NoRoomError as error:
-                exchange.note(self._empty(exchange, question, form, OVERFLOW))
+                exchange.note(self._judgement(_Sent(exchange=exchange, question=question, form=form), kind=OVERFLOW))
                 return self._failure(OVERFLOW, str(error))
             key = self._call_key(exchange)
-            result = await self.model.complete(
-                ready, question, form, mode=mode, deadline=exchange.deadline, key=key
-            )
+            result = await self.model.complete(ready, question, form, mode=mode, deadline=exchange.deadline, key=key)
+            latency_s = time.monotonic() - started
+            sent = _Sent(exchange=exchange, question=question, form=form, ready=ready, latency_s=latency_s)
             if isinstance(result, Completion):
-                return self._read(exchange, question, form, ready, result, time.monotonic() - started)
-            failed = self._empty(exchange, question, form, result.kind, ready=ready)
-            exchange.note(failed.model_copy(update={"latency_s": time.monotonic() - started, "raw": result.message}))
-            if not self._may_repeat(exchange, ready, result, mode == self.model.mode):
+                return self._read(sent, result)
+            exchange.note(self._judgement(sent, kind=result.kind, raw=result.message))
+            if not self._may_repeat(exchange, ready, result, mode):
                 return self._failure(result.kind, result.message)
 
-    def _may_repeat(self, exchange: _Exchange, ready: Ready, failure: ModelFailure, current: bool) -> bool:
+    def _may_repeat(self, exchange: _Exchange, ready: Ready, failure: ModelFailure, mode: Mode) -> bool:
         """True when the model is now known better than at the last call."""
         if failure.kind == OVERFLOW and not exchange.overflowed:
             exchange.overflowed = True
             self.model.learn_overflow(ready, failure)
             return True
-        if failure.kind == "bad_request" and self.model.mode is not None:
-            return self.model.less_strict(self.model.mode) if current else True
-        return False
+        return failure.kind == "bad_request" and self.model.less_strict(mode)
 
-    def _read(
-        self,
-        exchange: _Exchange,
-        question: Question,
-        form: Form,
-        ready: Ready,
-        said: Completion,
-        latency_s: float,
-    ) -> Verdict | _Refusal:
-        judgement = self._empty(exchange, question, form, "", ready=ready, usage=said.usage)
+    def _read(self, sent: _Sent, said: Completion) -> Verdict | _Refusal:
         raw = redact(said.text)[:LONGEST_RAW]
-        judgement = judgement.model_copy(update={"latency_s": latency_s, "raw": raw})
+        judgement = self._judgement(sent, usage=said.usage, raw=raw)
         try:
-            if said.refused:
-                raise InvalidVerdictError("refused", "the model declined to judge")
-            if said.finish == "length":
-                raise InvalidVerdictError("truncated", "the reply was cut off; be brief")
-            verdict = read(said.text, question, form)
+            verdict = _read_whole(said, sent.question, sent.form)
         except InvalidVerdictError as error:
-            exchange.note(judgement.model_copy(update={"kind": error.kind}))
+            sent.exchange.note(judgement.model_copy(update={"kind": error.kind}))
             return _Refusal(kind=error.kind, message=error.message, raw=raw)
         facts = {
             "verdicts": dict(verdict.values),
-            "evidence_missing": _missing(verdict.evidence, question),
+            "evidence_missing": _missing(verdict.evidence, sent.question),
             "injection_suspected": verdict.injection_suspected,
         }
-        exchange.note(judgement.model_copy(update=facts))
+        sent.exchange.note(judgement.model_copy(update=facts))
         return verdict
 
-    def _empty(
-        self,
-        exchange: _Exchange,
-        question: Question,
-        form: Form,
-        kind: str,
-        *,
-        ready: Ready | None = None,
-        usage: ModelUsage | None = None,
-    ) -> Judgement:
+    def _judgement(self, sent: _Sent, *, kind: str = "", raw: str = "", usage: ModelUsage | None = None) -> Judgement:
         """What is known of a call whatever came of it."""
-        usage = usage or ModelUsage()
+        usage, ready = usage or ModelUsage(), sent.ready
         return Judgement(
-            purpose=question.purpose,
+            purpose=sent.question.purpose,
             model=self.model.endpoint.model,
+            question=about(sent.question),
             member=self.number,
-            question=about(question),
-            form=form,
-            attempt=len(exchange.made),
+            form=sent.form,
+            attempt=len(sent.exchange.made),
             kind=kind,
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             cost_usd=usage.cost_usd,
+            latency_s=sent.latency_s,
             cuts=() if ready is None else ready.cuts,
             fences_replaced=0 if ready is None else ready.prompt.fences_replaced,
             template_tokens_replaced=0 if ready is None else ready.prompt.tokens_replaced,
             prompt="" if ready is None else f"sha256:{ready.prompt.digest}",
+            raw=raw,
         )
 
     def _call_key(self, exchange: _Exchange) -> CallKey:
@@ -259,8 +246,8 @@ class Member:
     def _key(self, question: Question) -> str:
         """Of everything that decides a verdict. The whole texts count: what is cut follows from them and the context."""
         endpoint = self.model.endpoint
-        parameters = [endpoint.temperature, endpoint.top_p, self.model.max_tokens, self.model.context]
-        words = write(question, "full", mark="-").unmarked
+        parameters = [endpoint.temperature, endpoint.top_p, self.model.max_tokens, self.model.stated_context]
+        words = write(question, "full", mark=NO_MARK).unmarked
         material = json.dumps([endpoint.model, endpoint.provider, parameters, template_digest(), words])
         return hashlib.sha256(material.encode()).hexdigest()
 
@@ -278,6 +265,17 @@ class Member:
 
     def _failure(self, kind: str, message: str, *, evidence: str = "") -> Failure:
         return Failure(Outcome.JUDGE_ERROR, kind, f"judge {self.model.endpoint.model}: {message}", evidence=evidence)
+
+
+def _read_whole(said: Completion, question: Question, form: Form) -> Verdict:
+    if said.refused:
+        raise InvalidVerdictError("refused", "the model declined to judge")
+    try:
+        return read(said.text, question, form)
+    except InvalidVerdictError:
+        if said.finish != "length":
+            raise
+        raise InvalidVerdictError("truncated", "the reply was cut off before its end; be brief") from None
 
 
 def _joined(verdicts: list[Verdict]) -> Verdict:

@@ -73,6 +73,8 @@ class JudgeModel:
         self.mode: Mode | None = None
         """How JSON is asked for; None until the model was asked."""
         self.context = endpoint.max_model_len or DEFAULT_CONTEXT
+        self.stated_context = self.context
+        """Before any overflow taught better."""
         self.context_source = "configured" if endpoint.max_model_len else "assumed"
         self._cache = cache
         self._client = ModelClient(endpoint, max_connections=concurrency, max_attempts=MAX_HTTP_TRIES)
@@ -160,7 +162,9 @@ class JudgeModel:
         schema = schema_of(question, form, provider=self.endpoint.provider) if mode == "schema" else None
         return await self._client.complete(
             ready.prompt.messages,
-            response_format=None if mode == "prompt" else ResponseFormat(name=f"{question.kind}_verdict", schema=schema),
+            response_format=None
+            if mode == "prompt"
+            else ResponseFormat(name=f"{question.kind}_verdict", schema=schema),
             sampling=Sampling(max_tokens=ready.budget.output, seed=derive(0, "judge", ready.prompt.digest) >> 32),
             deadline=deadline,
             key=key,
@@ -175,12 +179,15 @@ class JudgeModel:
             return
         reported = await self._client.context_length()
         if reported is not None:
-            self.context, self.context_source = reported, "reported"
+            self.context = self.stated_context = reported
+            self.context_source = "reported"
         else:
             log.warning("judge_context_assumed", model=self.endpoint.model, context=self.context)
 
     async def _probe(self) -> Mode | ModelFailure:
-        modes: tuple[Mode, ...] = ("schema", "prompt") if self.endpoint.provider == "anthropic" else ("schema", "json", "prompt")
+        modes: tuple[Mode, ...] = (
+            ("schema", "prompt") if self.endpoint.provider == "anthropic" else ("schema", "json", "prompt")
+        )
         failure: ModelFailure | None = None
         for index, mode in enumerate(modes):
             result = await self._try(mode, index)
@@ -209,7 +216,9 @@ class JudgeModel:
 
     async def _count(self, prompt: Prompt, budget: Budget) -> int:
         """Tokens, by the tokenizer only where it matters: no text has more tokens than bytes."""
-        most = sum(len((message.content or "").encode(errors="replace")) for message in prompt.messages) + _TEMPLATE_TOKENS
+        most = (
+            sum(len((message.content or "").encode(errors="replace")) for message in prompt.messages) + _TEMPLATE_TOKENS
+        )
         if most * self._scale <= budget.prompt:
             return most
         estimated = int(_estimated(prompt.messages) * self._scale)
@@ -233,5 +242,3 @@ def _takes(mode: Mode, text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return conforms(value, _PROBE_SCHEMA if mode == "schema" else {"type": "object"})
-
-

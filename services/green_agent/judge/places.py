@@ -83,7 +83,9 @@ def _explicit(settings: JudgeSettings, env: Mapping[str, str]) -> Endpoint:
     provider = settings.provider or "openai"
     model = next((env[name].strip() for name in ("EVAL_LLM_MODEL", "LLM_MODEL") if env.get(name, "").strip()), "")
     if not model:
-        raise EndpointError("no model is named for the judge: set llm_eval.model or EVAL_LLM_MODEL; there is no default")
+        raise EndpointError(
+            "no model is named for the judge: set llm_eval.model or EVAL_LLM_MODEL; there is no default"
+        )
     try:
         url = _completed(normalised_url(settings.api_base or DEFAULT_URLS[provider]), provider)
         endpoint = Endpoint(

@@ -10,7 +10,19 @@ from typing import Literal
 from services.contract.judgements import Form
 from services.green_agent.judge.asking import Case, Material, Scale
 
-__all__ = ["Criterion", "Form", "Kind", "Question", "Wording", "about", "comparison", "of_criteria", "of_scales", "right_or_wrong"]
+__all__ = [
+    "Criterion",
+    "Form",
+    "Kind",
+    "Question",
+    "Wording",
+    "about",
+    "comparison",
+    "of_criteria",
+    "of_scales",
+    "right_or_wrong",
+    "worded",
+]
 
 Kind = Literal["criteria", "scales", "correct", "compare"]
 Wording = Literal["plain", "paraphrased", "swapped"]
@@ -68,7 +80,7 @@ class Question:
 
     def _part(self, start: int, size: int) -> Question:
         criteria, scales = self.criteria[start : start + size], self.scales[start : start + size]
-        purpose = _range(criteria) if criteria else self.purpose
+        purpose = self.purpose.replace(_range(self.criteria), _range(criteria)) if criteria else self.purpose
         return replace(self, criteria=criteria, scales=scales, purpose=purpose)
 
 
@@ -97,6 +109,13 @@ def comparison(case: Case, first: str, second: str, *, swapped: bool) -> Questio
     others = tuple(material for material in case.materials if material.role != "answer")
     both = Case(instructions=case.instructions, materials=(*others, *pair))
     return Question(kind="compare", purpose="compare swapped" if swapped else "compare", case=both)
+
+
+def worded(question: Question, wording: Wording) -> Question:
+    """The question in another wording; the record says so."""
+    if wording == "plain":
+        return question
+    return replace(question, wording=wording, purpose=f"{question.purpose} {wording}")
 
 
 def about(question: Question) -> str:

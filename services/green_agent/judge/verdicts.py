@@ -57,11 +57,6 @@ def _whole(value: object) -> object:
     return int(digits) if len(digits) <= 9 and digits.removeprefix("-").isdecimal() and digits.isascii() else value
 
 
-Flag = Annotated[bool, BeforeValidator(_flag)]
-Whole = Annotated[int, BeforeValidator(_whole)]
-Id = Annotated[str, BeforeValidator(lambda value: _id(value))]
-
-
 def _id(value: object) -> object:
     """`c01`, and what stands for it: `C1`, `1`, 1."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -69,6 +64,11 @@ def _id(value: object) -> object:
         return value
     digits = text.strip().lower().removeprefix("c")
     return f"c{int(digits):02d}" if digits.isdecimal() and digits.isascii() and len(digits) <= 4 else text
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Id = Annotated[str, BeforeValidator(_id)]
 
 
 class _Reply(BaseModel):
@@ -145,12 +145,22 @@ def _model_of(question: Question, form: Form) -> type[BaseModel]:
         case "compare":
             return CompareReply
         case "scales":
-            scores = _by_scale("Scores", question.scales, lambda scale: (int, Field(alias=scale.name, ge=scale.lowest, le=scale.highest)))
+            scores = _by_scale(
+                "Scores",
+                question.scales,
+                lambda scale: (int, Field(alias=scale.name, ge=scale.lowest, le=scale.highest)),
+            )
             reasons = _by_scale("Reasons", question.scales, lambda scale: (str, Field(alias=scale.name)))
-            return create_model("Ratings", __base__=_Reply, scores=(scores, ...), reasons=(reasons, ...), injection_suspected=(bool, ...))
+            return create_model(
+                "Ratings",
+                __base__=_Reply,
+                scores=(scores, ...),
+                reasons=(reasons, ...),
+                injection_suspected=(bool, ...),
+            )
 
 
-def _by_scale(name: str, scales: Sequence[Scale], field_of: Any) -> type[BaseModel]:  # noqa: ANN401 - pydantic's own shape
+def _by_scale(name: str, scales: Sequence[Scale], field_of: Any) -> type[BaseModel]:
     return create_model(name, **{f"scale_{index}": field_of(scale) for index, scale in enumerate(scales)})
 
 
@@ -252,14 +262,21 @@ def _check_ids(given: Sequence[str], wanted: Sequence[str]) -> None:
     faults += [f"missing: {', '.join(missing)}"] if missing else []
     faults += [f"more than once: {', '.join(twice)}"] if twice else []
     if faults:
-        raise InvalidVerdictError("wrong_ids", f"each of {', '.join(wanted)} must be there exactly once; {'; '.join(faults)}")
+        raise InvalidVerdictError(
+            "wrong_ids", f"each of {', '.join(wanted)} must be there exactly once; {'; '.join(faults)}"
+        )
 
 
 def _parsed(model: type[M], raw: dict[str, JsonValue]) -> M:
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        places = sorted({".".join(str(part) for part in one["loc"] if isinstance(part, int) or part in _FIELDS) for one in error.errors()})
+        places = sorted(
+            {
+                ".".join(str(part) for part in one["loc"] if isinstance(part, int) or part in _FIELDS)
+                for one in error.errors()
+            }
+        )
         raise InvalidVerdictError("wrong_shape", f"missing or of the wrong type: {', '.join(places[:10])}") from None
 
 

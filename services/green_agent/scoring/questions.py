@@ -1,6 +1,7 @@
 """Questions drawn from templates: parameters, wording, key, and the proof that no number of the question answers it.
 
-Also the conversation about named quantities: one question, one reminder of the form. Shared by the generators of options and synthetic (finance specification 5.2).
+Also the conversation about named quantities: one question, one reminder of the form. Shared by options and synthetic, which
+may not import each other. Source: finance specification 5.2 and 5.3.
 """
 
 from __future__ import annotations

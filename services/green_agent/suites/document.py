@@ -19,6 +19,7 @@ KeyPath = tuple[str | int, ...]
 
 MOST_NODES: Final = 50_000
 """A file that unfolds to more, by anchors that repeat anchors, is refused."""
+TAG: Final = "tag:yaml.org,2002:"
 SECRET_KEYS: Final = frozenset({"api_key", "pg_password", "pg_dsn"})
 """Values under these keys are never shown and never read as anything but text."""
 
@@ -84,6 +85,8 @@ class _Reading:
         if self._nodes > MOST_NODES:
             raise yaml.constructor.ConstructorError(None, None, f"more than {MOST_NODES} values", node.start_mark)
         self.lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.CollectionNode) and node.tag not in {f"{TAG}map", f"{TAG}seq"}:
+            return self._no_value(node, path)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -91,14 +94,14 @@ class _Reading:
         return self._scalar(node, path)
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, JsonValue]:
-        own = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        if "tag:yaml.org,2002:merge" in {key.tag for key, _ in node.value}:
+        own = [key.value for key, _ in node.value if key.tag != f"{TAG}merge"]
+        if f"{TAG}merge" in {key.tag for key, _ in node.value}:
             self._loader.flatten_mapping(node)  # merged keys come first, so a key of the mapping itself wins
         found: dict[str, JsonValue] = {}
         for key, item in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
-                self._fault((*path, str(line)), key, "a key must be text")
+                self._fault((*path, "?"), key, "a key must be text")
                 continue
             if own.count(key.value) > 1 and key.value in found:
                 self._fault((*path, key.value), key, f"duplicate key {key.value!r}")
@@ -123,14 +126,17 @@ class _Reading:
         tag = self._loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]  # PyYAML's stubs
         return self._constructed(yaml.ScalarNode(tag, text, node.start_mark, node.end_mark), path)
 
+    def _no_value(self, node: yaml.Node, path: KeyPath) -> None:
+        self._fault(path, node, f"no value of YAML type {node.tag.removeprefix(TAG)!r}")
+
     def _constructed(self, node: yaml.Node, path: KeyPath) -> JsonValue:
+        if SECRET_KEYS.intersection(map(str, path)) and not node.tag.endswith(":null"):
+            return str(node.value)
         try:
             value = self._loader.construct_object(node)
         except (ValueError, yaml.YAMLError):
             # For example the 30th of February, or a tag that names a Python object.
-            kind = node.tag.rpartition(":")[2]
-            self._fault(path, node, f"no value of YAML type {kind!r}")
-            return None
+            return self._no_value(node, path)
         if value is None or isinstance(value, str | int | float | bool):
             return value
         # A date stays the text that was written: no key of a suite takes one.

@@ -41,12 +41,14 @@ def verdict(text: str, schema: Schema | None) -> str:
         optional=True,
     )
     value = instance(schema if schema is not None else _criteria() if ids else _BINARY, filler)
+    if isinstance(value, dict) and "injection_suspected" in value:
+        value["injection_suspected"] = False  # a right answer is no attempt on the judge
     return json.dumps(value)
 
 
 def overlap(text: str) -> float:
     """Share of the fenced reference that the fenced answer holds, 0..1."""
-    fenced = {name: body for name, _, body in _FENCE.findall(text)}
+    fenced = _fenced(text)
     if "answer" not in fenced or "reference" not in fenced:
         return UNKNOWN_SHARE
     wanted, given = _numbers(fenced["reference"]), _numbers(fenced["answer"])
@@ -54,6 +56,14 @@ def overlap(text: str) -> float:
         return sum(_holds(given, number) for number in wanted) / len(wanted)
     words = set(_WORD.findall(fenced["reference"].lower()))
     return len(words & set(_WORD.findall(fenced["answer"].lower()))) / len(words) if words else UNKNOWN_SHARE
+
+
+def _fenced(text: str) -> dict[str, str]:
+    """Texts by role; `reference_2` is one more reference."""
+    found: dict[str, list[str]] = {}
+    for name, _, body in _FENCE.findall(text):
+        found.setdefault(name.partition("_")[0], []).append(body)
+    return {role: "\n".join(bodies) for role, bodies in found.items()}
 
 
 def _numbers(text: str) -> list[float]:

@@ -11,7 +11,7 @@ from typing import Final
 from services.contract.assessment import nearest
 from services.contract.outcomes import AgentFailure
 from services.purple_agent.answer import Answer, NoAnswer
-from services.purple_agent.baselines import faults, texts
+from services.purple_agent.baselines import faults, texts, trading
 
 Reply = Callable[[str], Awaitable[str]]
 
@@ -59,6 +59,19 @@ def _always(default: str, *, argument: bool = False) -> Callable[[str], Reply]:
     return build
 
 
+def _trader(decide: trading.Decide) -> Callable[[str], Reply]:
+    def build(given: str) -> Reply:
+        if given:
+            raise ValueError("takes no argument")
+
+        async def reply(question: str) -> str:
+            return trading.trader(decide, question)
+
+        return reply
+
+    return build
+
+
 def _echo(given: str) -> Reply:
     if given:
         raise ValueError("takes no argument")
@@ -95,6 +108,22 @@ BASELINES: Final[Mapping[str, Entry]] = MappingProxyType(
         "echo": Entry(exploit="the question as the answer", build=_echo),
         "hold": Entry(
             exploit="a valid trading HOLD at each step: profit from doing nothing", build=_always(texts.HOLD)
+        ),
+        "wrong-side-stop": Entry(
+            exploit="buys with a stop above the price at each step: a stop that fills at its price wins every time",
+            build=_trader(trading.wrong_side_stop),
+        ),
+        "tiny-wins": Entry(
+            exploit="risks a thousandth and sells only at a gain: a win rate without a risk",
+            build=_trader(trading.tiny_wins),
+        ),
+        "scalp": Entry(
+            exploit="tight targets and far stops: many small wins, the losses later",
+            build=_trader(trading.scalp),
+        ),
+        "fade-shocks": Entry(
+            exploit="trades against every shock: an injected event that closes again on its own",
+            build=_trader(trading.fade_shocks),
         ),
         "keyword-soup": Entry(
             exploit="words of options trading without one right number", build=_always(texts.KEYWORD_SOUP)

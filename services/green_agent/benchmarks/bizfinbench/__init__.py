@@ -288,6 +288,7 @@ class BizFinBench(Benchmark[BizFinBenchConfig, BizFinBenchTask]):
         return BizFinBenchTask(
             id=task_id,
             stratum=task_type.name,
+            limit_group=f"{task_type.name} {language}",
             prompt=turns[0],
             digest=digest(task_id, turns, row.reference, key.kind, _terms(key)),
             messages=len(turns),

@@ -100,7 +100,7 @@ class Episode:
 def planned(config: EvaluationConfig) -> tuple[str, ...]:
     """Keys of the episodes that are run: kinds with weight, and each transform once. The identity is the baseline."""
     weights = config.score_weights.positive()
-    keys = [kind for kind in (BASELINE, NOISY, ADVERSARIAL) if kind in weights]
+    keys: list[str] = [kind for kind in (BASELINE, NOISY, ADVERSARIAL) if kind in weights]
     if META in weights:
         keys += [meta_key(name) for name in config.meta_transforms]
     return tuple(dict.fromkeys(keys))

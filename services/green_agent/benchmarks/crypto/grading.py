@@ -1,4 +1,4 @@
-"""From the played episodes of a scenario to its score, its native metrics and the figures beside it (finance specification 7.7)."""
+"""From the played episodes of a scenario to its score and the figures beside it (finance specification 7.7)."""
 
 from __future__ import annotations
 
@@ -31,6 +31,25 @@ KINDS: Final = (BASELINE, NOISY, ADVERSARIAL, META)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Marked:
+    """One episode with what it was worth, and what buying and holding was worth in it."""
+
+    play: Played
+    score: EpisodeScore
+    held: EpisodeScore
+
+    @property
+    def key(self) -> str:
+        """Of the episode."""
+        return self.play.episode.key
+
+    @property
+    def total(self) -> float:
+        """0..100, after the cost of malformed decisions."""
+        return self.score.score * self.play.kept
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Graded:
     """Scores of one way to trade, 0..100."""
 
@@ -42,13 +61,9 @@ class Graded:
 def grade_scenario(scenario_id: str, played: Sequence[Played], config: EvaluationConfig) -> Score:
     """The score of a scenario. Raises Failure(agent_error) when no decision of any episode could be read."""
     _refuse_all_malformed(played)
-    scores = {play.episode.key: _episode_score(play) for play in played}
-    own = _graded({play.episode.key: scores[play.episode.key].score * play.kept for play in played}, config)
-    held = {
-        play.episode.key: buy_and_hold(play.episode.bars, play.episode.baseline_sd, config, play.episode.slippage)
-        for play in played
-    }
-    holding = _graded({key: score.score for key, score in held.items()}, config)
+    marked = [_marked(play) for play in played]
+    own = _graded({mark.key: mark.total for mark in marked}, config)
+    holding = _graded({mark.key: mark.held.score for mark in marked}, config)
     inactive = all(play.run.fills == 0 for play in played)
     letter = grade(own.total)
     return Score(
@@ -57,9 +72,9 @@ def grade_scenario(scenario_id: str, played: Sequence[Played], config: Evaluatio
         scored_by="simulator",
         answer=_answer(played),
         explanation=_explanation(own, holding, letter, inactive=inactive),
-        metrics=_metrics(played, scores, own, holding, inactive=inactive),
+        metrics=_metrics(marked, own, holding) | {"inactive": inactive},
         sub_scores={kind: SubScore(earned=value / 100, possible=1.0) for kind, value in own.kinds.items()},
-        details=_details(scenario_id, played, scores, held, own, holding) | {"grade": letter},
+        details=_details(marked, own, holding) | {"scenario_id": scenario_id, "grade": letter},
     )
 
 
@@ -74,9 +89,14 @@ def _refuse_all_malformed(played: Sequence[Played]) -> None:
     raise Failure(Outcome.AGENT_ERROR, kind, f"no decision could be read in any episode: {told}")
 
 
-def _episode_score(play: Played) -> EpisodeScore:
+def _marked(play: Played) -> Marked:
     episode = play.episode
-    return episode_score(play.run, episode.bars, episode.baseline_sd, episode.config)
+    bars, baseline_sd, config = episode.bars, episode.baseline_sd, episode.config
+    return Marked(
+        play=play,
+        score=episode_score(play.run, bars, baseline_sd, config),
+        held=buy_and_hold(bars, baseline_sd, config, episode.slippage),
+    )
 
 
 def _graded(episodes: Mapping[str, float], config: EvaluationConfig) -> Graded:
@@ -101,55 +121,42 @@ def _explanation(own: Graded, holding: Graded, letter: str, *, inactive: bool) -
     return f"{traded}{own.total:.2f} of 100, grade {letter}: {kinds}; holding cash 50, buy and hold {holding.total:.2f}"
 
 
-def _metrics(
-    played: Sequence[Played], scores: Mapping[str, EpisodeScore], own: Graded, holding: Graded, *, inactive: bool
-) -> dict[str, float | int | bool | str | None]:
+def _metrics(marked: Sequence[Marked], own: Graded, holding: Graded) -> dict[str, float | int | bool | str | None]:
     """The figures of the scenario, and the native metrics of its first episode: the baseline, when it has weight."""
-    first = played[0]
+    first, plays = marked[0], [mark.play for mark in marked]
     return {
-        **scores[first.episode.key].metrics,
-        "episode": first.episode.key,
+        **first.score.metrics,
+        "malformed": first.play.malformed,
+        "episode": first.key,
         "score_100": own.total,
         "hold_score": NEUTRAL,
         "buyhold_score": holding.total,
         "excess_over_hold": own.total - NEUTRAL,
         "excess_over_buyhold": own.total - holding.total,
-        "inactive": inactive,
-        "fills_all": sum(play.run.fills for play in played),
-        "decisions_all": sum(play.run.decisions for play in played),
-        "malformed_all": sum(play.malformed for play in played),
-        "malformed": first.malformed,
-        "bankrupt": any(play.run.bankrupt for play in played),
+        "fills_all": sum(play.run.fills for play in plays),
+        "decisions_all": sum(play.run.decisions for play in plays),
+        "malformed_all": sum(play.malformed for play in plays),
+        "bankrupt": any(play.run.bankrupt for play in plays),
     }
 
 
-def _details(
-    scenario_id: str,
-    played: Sequence[Played],
-    scores: Mapping[str, EpisodeScore],
-    held: Mapping[str, EpisodeScore],
-    own: Graded,
-    holding: Graded,
-) -> dict[str, JsonValue]:
+def _details(marked: Sequence[Marked], own: Graded, holding: Graded) -> dict[str, JsonValue]:
     return {
-        "scenario_id": scenario_id,
         **{f"{kind}_score": own.kinds.get(kind) for kind in KINDS},
         "buyhold_score": holding.total,
-        "episodes": {
-            play.episode.key: _episode_details(play, scores[play.episode.key], held[play.episode.key])
-            for play in played
-        },
-        "events": [{"episode": play.episode.key, **asdict(event)} for play in played for event in play.episode.events],
+        "episodes": {mark.key: _episode_details(mark) for mark in marked},
+        "events": [{"episode": mark.key, **asdict(event)} for mark in marked for event in mark.play.episode.events],
     }
 
 
-def _episode_details(play: Played, score: EpisodeScore, held: EpisodeScore) -> dict[str, JsonValue]:
+def _episode_details(mark: Marked) -> dict[str, JsonValue]:
+    play, score, held = mark.play, mark.score, mark.held
     return {
         "label": play.episode.market.label,
-        "score": score.score * play.kept,
+        "score": mark.total,
         "components": dict(score.components),
         "metrics": {**score.metrics, "malformed": play.malformed},
-        "malformed": dict(sorted(play.faults.items())),
+        "faults": dict(sorted(play.faults.items())),
         "buyhold_score": held.score,
         "buyhold_metrics": dict(held.metrics),
     }

@@ -139,11 +139,15 @@ def _scenario(entry: Entry, manifest: Manifest, place: Place, depot: Depot) -> S
         if not kept.is_file() or file_sha256(kept) != digest:
             with _draft(kept) as draft:
                 _bring(entry, draft, manifest, place)
-                if (got := file_sha256(draft)) != digest:
-                    raise DataError(f"sha256 of {entry.url} is {got}, the manifest says {digest}")
+                _check_digest(entry, draft)
         return _opened(kept, entry.id)
     except DataError as error:
         raise DatasetError(f"crypto scenario {entry.id}: {error}") from None
+
+
+def _check_digest(entry: Entry, file: Path) -> None:
+    if (got := file_sha256(file)) != entry.sha256.lower():
+        raise DataError(f"sha256 of {entry.url} is {got}, the manifest says {entry.sha256.lower()}")
 
 
 def _bring(entry: Entry, draft: Path, manifest: Manifest, place: Place) -> None:

@@ -84,16 +84,9 @@ def meta_score(scores: Sequence[float]) -> float:
 
 def scenario_score(episodes: Mapping[str, float], weights: Mapping[str, float]) -> float:
     """Weighted mean of the episode scores. `weights` are those above 0; ValueError when an episode with weight is missing."""
-    return _weighted_mean(episodes, weights)
-
-
-def _weighted_mean(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    """Mean of the values that have a weight. ValueError when one of them is missing."""
-    missing = [name for name in weights if name not in values]
-    if missing or not weights:
-        raise ValueError(f"no value for {', '.join(missing) or 'any weight'}")
-    # Plain sums in one order keep 0.5 everywhere at exactly 0.5: halving is exact.
-    return sum(weight * values[name] for name, weight in weights.items()) / sum(weights.values())
+    # The mean distance from neutral, not the mean: where every episode is at 50 the result is 50 to the last bit.
+    distances = {name: score - NEUTRAL for name, score in episodes.items()}
+    return max(0.0, min(100.0, NEUTRAL + _weighted_mean(distances, weights)))
 
 
 def grade(score: float) -> str:
@@ -102,6 +95,14 @@ def grade(score: float) -> str:
         if score >= least:
             return letter
     return "D" if score > NEUTRAL else "F"
+
+
+def _weighted_mean(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    missing = [name for name in weights if name not in values]
+    if missing or not weights:
+        raise ValueError(f"no value for {', '.join(missing) or 'any weight'}")
+    # Two plain sums in one order, so that 0.5 everywhere gives exactly 0.5: halving is exact.
+    return sum(weight * values[name] for name, weight in weights.items()) / sum(weights.values())
 
 
 def _returns(curve: Sequence[float]) -> list[float]:

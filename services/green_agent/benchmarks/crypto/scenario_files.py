@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from statistics import median_low
 from typing import Annotated, Final, TypeVar
@@ -137,7 +138,7 @@ def _milliseconds(moment: datetime) -> int:
 
 
 def _bar_ms(times: Sequence[int], where: str) -> int:
-    step = median_low(later - earlier for earlier, later in zip(times, times[1:], strict=False))
+    step = median_low(later - earlier for earlier, later in pairwise(times))
     if step <= 0:
         raise DatasetError(f"{where}: the times do not increase, the median step is {step} ms")
     return step

@@ -1,53 +1,45 @@
-"""options: option pricing, Greeks, strategies, volatility and risk, generated and graded by truth alone.
+"""options: option pricing, Greeks, strategies, volatility and risk, graded by truth.
 
-Finance specification 6. Items come from our own generator; the key of every quantity is computed, so no judge is needed.
+Finance specification 6. Questions come from our own generator, whose keys are computed, or from a question file of AgentBusters,
+whose keys are recomputed; a judge decides only what no number can.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from services.contract.assessment import nearest
 from services.contract.conversation import AgentSession, Transcript
 from services.contract.results import Section, SubScore
 from services.green_agent.benchmarks.base import (
     Benchmark,
     DatasetConfig,
     DatasetError,
+    JudgeNeed,
     Score,
     ScoringTools,
-    Task,
+    Setting,
     digest,
 )
+from services.green_agent.benchmarks.options import file
+from services.green_agent.benchmarks.options.category import CategoryName
 from services.green_agent.benchmarks.options.generator import BENCHMARK, Item, generate
-from services.green_agent.benchmarks.options.template import Asked, Category, Dimension
+from services.green_agent.benchmarks.options.qualitative import Verdict, judged
+from services.green_agent.benchmarks.options.task import OptionsTask
+from services.green_agent.benchmarks.options.template import Category, Dimension
 from services.green_agent.benchmarks.options.templates import GENERATOR_VERSION
-from services.green_agent.scoring.answers import Grade, Quantity, Reading, Value, grade, read, reminder
+from services.green_agent.data.errors import DataError
+from services.green_agent.scoring.answers import Grade, Reading, grade
+from services.green_agent.scoring.questions import ask_for_quantities, counts, given, read_reply, stable
+
+__all__ = ["GeneratorConfig", "Options", "OptionsConfig", "OptionsTask"]
 
 PASS_MARK: Final = 0.7
 DEFAULT_COUNT: Final = 90
-LONG_REPLY: Final = 20_000
-"""Characters up to which a reply is read in microseconds."""
-REMINDERS: Final = "reminders"
-"""Key of the transcript's notes: how often the agent was reminded of the answer form."""
-
-
-def _category(value: object) -> object:
-    """Categories may be written as the slug or as a title: "Options Pricing", "P&L Attribution"."""
-    if isinstance(value, Category) or not isinstance(value, str):
-        return value
-    slug = value.strip().casefold().replace("&", "n").replace(" ", "-").replace("_", "-")
-    if slug not in {category.value for category in Category}:
-        raise ValueError(f"unknown category {value!r}{nearest(slug, [category.value for category in Category])}")
-    return Category(slug)
-
-
-Categories = tuple[Annotated[Category, BeforeValidator(_category)], ...]
+Categories = tuple[CategoryName, ...]
 
 
 class GeneratorConfig(BaseModel):
@@ -66,28 +58,23 @@ class GeneratorConfig(BaseModel):
 class OptionsConfig(DatasetConfig):
     """The `options` entry of a suite."""
 
+    path: str | None = None
+    """A question file of AgentBusters, such as `data/options/questions.json`. Null: the generator makes all questions."""
+    audit: file.Audit = "quarantine"
+    """What happens to items of the file whose key their own parameters contradict: quarantine drops them, report flags them."""
+    qualitative: Literal["auto", "on", "off"] = "auto"
+    """The part of file items that only a judge can decide. auto: on when there is a judge. off: left out, with the items that
+    hold nothing else."""
+    fill: Literal["none", "generate"] = "none"
+    """generate: top the file up to `limit` (else `generator.count`, else 90) from the generator."""
     generator: GeneratorConfig = GeneratorConfig()
-    """Where the questions come from."""
+    """Which questions the generator makes."""
     categories: Categories | None = Field(default=None, min_length=1)
     """Keep only these categories; all when null."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OptionsTask(Task):
-    """A generated question with its key."""
-
-    template: str
-    asked: tuple[Asked, ...]
-    keys: Mapping[str, Value]
-
-    @property
-    def quantities(self) -> tuple[Quantity, ...]:
-        """The required quantities."""
-        return tuple(asked.quantity for asked in self.asked)
-
-
 class Options(Benchmark[OptionsConfig, OptionsTask]):
-    """Generated option questions; the score is the share of required quantities that are right."""
+    """Option questions; the score is the share of required quantities that are right, beside the judged part of file items."""
 
     name: ClassVar[str] = BENCHMARK
     section: ClassVar[Section] = Section.OPTIONS_TRADING
@@ -96,92 +83,150 @@ class Options(Benchmark[OptionsConfig, OptionsTask]):
     sub_score_names: ClassVar[tuple[str, ...]] = tuple(dimension.value for dimension in Dimension)
     endless: ClassVar[bool] = True
 
+    def __init__(self, config: OptionsConfig, setting: Setting) -> None:
+        super().__init__(config, setting)
+        self._need: JudgeNeed = "never"
+        self._notes: dict[str, JsonValue] = {}
+
     def tasks(self) -> Sequence[OptionsTask]:
-        """The generated questions that pass the filter. Raises DatasetError when none does."""
+        """The questions of the file, if one is named, then those of the generator, that pass the filter. Raises DatasetError."""
+        tasks = self._generated() if self.config.path is None else self._of_file(self.config.path)
+        judged_tasks = sum(bool(task.criteria) for task in tasks)
+        self._need = "never" if not judged_tasks else "all" if judged_tasks == len(tasks) else "some"
+        sources = Counter("file" if task.template == file.TEMPLATE else "generator" for task in tasks)
+        self._notes |= {"tasks": dict(sources)}
+        return tasks
+
+    def judge_need(self) -> JudgeNeed:
+        """Generated questions need no judge; file items do where their qualitative part is on."""
+        return self._need
+
+    def notes(self) -> Mapping[str, JsonValue]:
+        """Where the questions come from, and of a file what its audit found and what is not asked."""
+        return self._notes
+
+    def _of_file(self, path: str) -> list[OptionsTask]:
+        asked = self.config.qualitative
+        is_on = self.setting.has_judge if asked == "auto" else asked == "on"
+        try:
+            located = self.setting.store.path(path)
+        except DataError as error:
+            raise DatasetError(f"options: {error}") from error
+        loaded = file.load(located.path, audit=self.config.audit, qualitative=is_on)
+        self._notes |= {"source": located.origin, "file": dict(loaded.report)}
+        tasks = [task for task in loaded.tasks if task.stratum in self._wanted]
+        if self.config.fill == "generate":
+            target = self.config.limit or self.config.generator.count or DEFAULT_COUNT
+            tasks += self._made(self._makeable(), max(target - len(tasks), 0))
+        if not tasks:
+            raise DatasetError(f"options: {located.path.name} has no item of {', '.join(sorted(self._wanted))}")
+        return tasks
+
+    def _generated(self) -> list[OptionsTask]:
         made = self.config.generator
-        seed = self.seed if made.seed is None else made.seed
-        wanted = frozenset(self.config.categories or Category)
         count = made.count or max(DEFAULT_COUNT, self.config.limit or 0)
-        items = generate(seed=seed, categories=_unique(made.categories or tuple(Category)), number=count)
-        tasks = [_task(item) for item in items if item.template.category in wanted]
+        tasks = [task for task in self._made(_makeable(made), count) if task.stratum in self._wanted]
         if not tasks:
             raise DatasetError(
-                f"options: no question is left: categories keeps {', '.join(sorted(wanted))}, but generator makes"
+                f"options: no question is left: categories keeps {', '.join(sorted(self._wanted))}, but generator makes"
                 f" {count} of {', '.join(made.categories or tuple(Category))}; widen one of them"
             )
         return tasks
 
+    @property
+    def _wanted(self) -> frozenset[Category]:
+        return frozenset(self.config.categories or Category)
+
+    def _makeable(self) -> tuple[Category, ...]:
+        return tuple(category for category in _makeable(self.config.generator) if category in self._wanted)
+
+    def _made(self, categories: Sequence[Category], number: int) -> Iterator[OptionsTask]:
+        made = self.config.generator
+        seed = self.seed if made.seed is None else made.seed
+        self._notes |= {"generator": {"version": GENERATOR_VERSION, "seed": seed}}
+        return map(_task, generate(seed=seed, categories=categories, number=number if categories else 0))
+
     async def converse(self, task: OptionsTask, trial: int, agent: AgentSession) -> None:  # noqa: ARG002
         """One question; one reminder of the answer form when no required key can be read from the reply."""
-        reply = await agent.ask(task.prompt)
-        if await _read(reply.text, task) is None:
-            agent.note(REMINDERS, 1)
-            await agent.ask(reminder(task.quantities))
+        if task.asked:
+            await ask_for_quantities(agent, task.prompt, task.quantities)
+        else:
+            await agent.ask(task.prompt)
 
     async def score(
         self,
         task: OptionsTask,
         trial: int,  # noqa: ARG002
         transcript: Transcript,
-        tools: ScoringTools,  # noqa: ARG002
+        tools: ScoringTools,
     ) -> Score:
-        """The share of required quantities that are right in the last reply."""
-        reading = await _read(transcript.answer, task)
+        """(1 - w) x the share of required quantities that are right in the last reply + w x the weight of the criteria met.
+
+        w is 0 for generated questions. Raises Failure(judge_error) when the criteria cannot be judged.
+        """
+        reading = await read_reply(transcript.answer, task.quantities) if task.asked else None
         graded = grade(task.quantities, task.keys, reading)
-        reminders = transcript.notes.get(REMINDERS, 0)
-        return Score(
-            score=graded.share,
-            passed=graded.share >= PASS_MARK,
-            scored_by=f"rule:{'none' if reading is None else reading.source}",
-            answer=", ".join(f"{mark.quantity.key}={mark.got}" for mark in graded.marks if mark.got),
-            explanation=graded.explain(),
-            metrics={
-                "quantities_right": graded.right,
-                "quantities_required": len(graded.marks),
-                "unit_slips": graded.unit_slips,
-                "reminders": reminders if isinstance(reminders, int) else 0,
-            },
-            sub_scores=_sub_scores(task.asked, graded),
-        )
+        verdict = await judged(task, transcript, tools.judge) if task.criteria else None
+        return _score(task, transcript, graded, reading, verdict)
 
 
-async def _read(reply: str, task: OptionsTask) -> Reading | None:
-    """Read a reply. A hostile one of megabytes takes seconds; other conversations go on meanwhile."""
-    if len(reply) <= LONG_REPLY:
-        return read(reply, task.quantities)
-    return await asyncio.to_thread(read, reply, task.quantities)
+def _score(
+    task: OptionsTask, transcript: Transcript, graded: Grade, reading: Reading | None, verdict: Verdict | None
+) -> Score:
+    score = graded.share if graded.marks else 0.0
+    deciders = [f"rule:{'none' if reading is None else reading.source}"] if task.asked else []
+    explanations = [graded.explain()] if task.asked else []
+    metrics: dict[str, float | int | bool | str | None] = {**counts(graded, transcript)}
+    details: dict[str, JsonValue] = {}
+    if verdict is not None:
+        metrics |= {"quantitative": score, "qualitative": verdict.share, "qualitative_weight": task.qualitative_weight}
+        score = (1 - task.qualitative_weight) * score + task.qualitative_weight * verdict.share
+        deciders.append(f"judge:{verdict.judge}")
+        details |= {"injection_suspected": verdict.injection_suspected}
+        explanations.append(verdict.explain())
+    if task.flags:
+        details |= {"audit_flags": list(task.flags)}
+    return Score(
+        score=score,
+        passed=score >= PASS_MARK,
+        scored_by="+".join(deciders),
+        answer=given(graded) if task.asked else transcript.answer,
+        explanation="\n".join(explanations),
+        metrics=metrics,
+        sub_scores=_sub_scores(task, graded, verdict),
+        details=details,
+    )
 
 
 def _task(item: Item) -> OptionsTask:
     question = item.question
+    keys = stable(question.keys)
     form = [(quantity.key, quantity.measure, quantity.tolerance, quantity.decimals) for quantity in question.quantities]
     return OptionsTask(
         id=item.id,
         stratum=item.template.category.value,
         prompt=question.prompt,
         # Keys are rounded so that another build of the same libraries cannot change the digest by a last bit.
-        digest=digest(
-            GENERATOR_VERSION, item.id, question.prompt, form, {k: _stable(v) for k, v in question.keys.items()}
-        ),
+        digest=digest(GENERATOR_VERSION, item.id, question.prompt, form, keys),
         messages=2,
         template=item.template.name,
         asked=item.template.asked,
         keys=question.keys,
+        expected=", ".join(f"{name} = {key}" for name, key in keys.items()),
     )
 
 
-def _stable(value: Value) -> str:
-    return f"{value:.9g}" if isinstance(value, float) else repr(value)
+def _makeable(made: GeneratorConfig) -> tuple[Category, ...]:
+    return tuple(dict.fromkeys(made.categories or tuple(Category)))
 
 
-def _unique(categories: Sequence[Category]) -> tuple[Category, ...]:
-    return tuple(dict.fromkeys(categories))
-
-
-def _sub_scores(asked: Sequence[Asked], graded: Grade) -> dict[str, SubScore]:
-    """Right and required quantities of each dimension the question has."""
+def _sub_scores(task: OptionsTask, graded: Grade, verdict: Verdict | None) -> dict[str, SubScore]:
+    """Right and required quantities, and criteria met and judged, of each dimension the question has."""
+    decided = [(one.dimension, mark.right) for one, mark in zip(task.asked, graded.marks, strict=True)]
+    if verdict is not None:
+        decided += [(one.dimension, met) for one, met in zip(verdict.criteria, verdict.met, strict=True)]
     sums: dict[str, SubScore] = {}
-    for one, mark in zip(asked, graded.marks, strict=True):
-        before = sums.get(one.dimension.value, SubScore(earned=0, possible=0))
-        sums[one.dimension.value] = SubScore(earned=before.earned + mark.right, possible=before.possible + 1)
+    for dimension, right in decided:
+        before = sums.get(dimension.value, SubScore(earned=0, possible=0))
+        sums[dimension.value] = SubScore(earned=before.earned + right, possible=before.possible + 1)
     return sums

@@ -29,8 +29,16 @@ from services.green_agent.scoring.answers import Measure, Quantity, answer_form
 Audit = Literal["quarantine", "report", "off"]
 Kind = Literal["amount", "greek", "breakeven", "var", "count"]
 
-TOLERANCES: Final[Mapping[Kind, float]] = {"amount": 0.005, "greek": 0.01, "breakeven": 0.001, "var": 0.01, "count": 0.0}
+TOLERANCES: Final[Mapping[Kind, float]] = {
+    "amount": 0.005,
+    "greek": 0.01,
+    "breakeven": 0.001,
+    "var": 0.01,
+    "count": 0.0,
+}
 """Share of the key. Finance specification 6.3."""
+TEMPLATE: Final = "file"
+"""What stands as `template` in the tasks of a file."""
 UNSETTLED_TOLERANCE: Final = 0.01
 """For items nobody has looked at: their keys may be rounded."""
 UNSETTLED_WEIGHT: Final = 0.3
@@ -150,7 +158,9 @@ def load(path: Path, *, audit: Audit = "quarantine", qualitative: bool) -> Loade
     tasks = [_task(one, audit=audit, qualitative=qualitative) for one in kept]
     usable = tuple(task for task in tasks if task.asked or task.criteria)
     if not usable:
-        raise DatasetError(f"options: {file.name}: none of {len(judged)} items can be asked; see `audit` and `qualitative`")
+        raise DatasetError(
+            f"options: {file.name}: none of {len(judged)} items can be asked; see `audit` and `qualitative`"
+        )
     left_out = [task.id for task in tasks if not (task.asked or task.criteria)]
     return LoadedFile(tasks=usable, report=_report(file, judged, left_out, audit=audit, qualitative=qualitative))
 
@@ -187,8 +197,9 @@ def _judge(read: Read[FileItem], audit: Audit) -> _Judged:
 def _task(judged: _Judged, *, audit: Audit, qualitative: bool) -> OptionsTask:
     item, settled = judged.item, judged.override or OptionsOverride(id=judged.item.question_id, sha256=judged.sha256)
     asked, keys = _asked(item, settled, as_published=audit == "off")
-    criteria = _criteria(item, settled, judged.override is None) if qualitative else ()
-    weight = _weight(item, settled, judged.override is None, asked) if criteria else 0.0
+    is_unsettled = judged.override is None
+    criteria = _criteria(item, settled, is_unsettled=is_unsettled) if qualitative else ()
+    weight = _weight(item, settled, asked, is_unsettled=is_unsettled) if criteria else 0.0
     question = f"{item.question} {settled.note}".strip()
     prompt = f"{question}\n\n{answer_form([one.quantity for one in asked])}" if asked else question
     form = [(one.quantity.key, one.quantity.measure, one.quantity.tolerance, one.quantity.decimals) for one in asked]
@@ -201,7 +212,7 @@ def _task(judged: _Judged, *, audit: Audit, qualitative: bool) -> OptionsTask:
         digest=digest("file", judged.sha256, prompt, form, keys, judging),
         messages=2 if asked else 1,
         expected=", ".join(f"{name} = {key:.10g}" for name, key in keys.items()) or _truth(item, keys),
-        template="file",
+        template=TEMPLATE,
         asked=asked,
         keys=keys,
         criteria=criteria,
@@ -212,7 +223,9 @@ def _task(judged: _Judged, *, audit: Audit, qualitative: bool) -> OptionsTask:
     )
 
 
-def _asked(item: FileItem, settled: OptionsOverride, *, as_published: bool) -> tuple[tuple[Asked, ...], dict[str, float]]:
+def _asked(
+    item: FileItem, settled: OptionsOverride, *, as_published: bool
+) -> tuple[tuple[Asked, ...], dict[str, float]]:
     published = item.numbers
     names = dict.fromkeys([*published, *settled.quantities])
     asked: list[Asked] = []
@@ -253,7 +266,7 @@ def _quantity(item: FileItem, name: str, key: float, settled: SettledQuantity | 
     return Asked(quantity=quantity, dimension=settled.dimension)
 
 
-def _criteria(item: FileItem, settled: OptionsOverride, is_unsettled: bool) -> tuple[Criterion, ...]:
+def _criteria(item: FileItem, settled: OptionsOverride, *, is_unsettled: bool) -> tuple[Criterion, ...]:
     components = [one for one in item.rubric.components if is_unsettled or one.name in settled.judged]
     total = sum(one.weight for one in components)
     return tuple(
@@ -266,7 +279,7 @@ def _criteria(item: FileItem, settled: OptionsOverride, is_unsettled: bool) -> t
     )
 
 
-def _weight(item: FileItem, settled: OptionsOverride, is_unsettled: bool, asked: Sequence[Asked]) -> float:
+def _weight(item: FileItem, settled: OptionsOverride, asked: Sequence[Asked], *, is_unsettled: bool) -> float:
     """w: the share of the rubric that only a judge can decide."""
     if not asked:
         return 1.0
@@ -305,7 +318,9 @@ def _report(
         if one.action != "sound"
     ]
     given: dict[str, JsonValue] = {
-        one.item.question_id: list(one.override.given) for one in judged if one.override is not None and one.override.given
+        one.item.question_id: list(one.override.given)
+        for one in judged
+        if one.override is not None and one.override.given
     }
     report: dict[str, JsonValue] = {
         "file": file.name,

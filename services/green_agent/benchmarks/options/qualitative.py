@@ -25,11 +25,14 @@ class Verdict:
     criteria: Sequence[Criterion]
     met: Sequence[bool]
     reasons: Sequence[str]
+    judge: str
+    """Name of the judge."""
+    injection_suspected: bool
 
     @property
     def share(self) -> float:
         """Weight of the criteria met, 0..1."""
-        return sum(one.weight for one, met in zip(self.criteria, self.met, strict=True) if met)
+        return min(sum(one.weight for one, met in zip(self.criteria, self.met, strict=True) if met), 1.0)
 
     def explain(self) -> str:
         """One line a criterion."""
@@ -51,4 +54,10 @@ async def judged(task: OptionsTask, transcript: Transcript, judge: Judge | None)
         ),
     )
     verdict = await judge.criteria(case, [one.text for one in task.criteria])
-    return Verdict(criteria=task.criteria, met=verdict.met, reasons=verdict.reasons)
+    return Verdict(
+        criteria=task.criteria,
+        met=verdict.met,
+        reasons=verdict.reasons,
+        judge=judge.name,
+        injection_suspected=verdict.injection_suspected,
+    )

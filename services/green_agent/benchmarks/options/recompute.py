@@ -276,7 +276,8 @@ def _sizing(item: _Sizing) -> dict[str, float]:
 
 _STOCK = re.compile(r"\b(long|short) ([0-9]{1,9}) shares\b", re.IGNORECASE)
 _OPTIONS = re.compile(
-    r"\b(long|short) ([0-9]{1,9}) (?:[A-Z]{1,6} )?\$?[0-9.]{1,12} (?:calls?|puts?) \(delta (-?[0-9]?\.[0-9]{1,9})", re.IGNORECASE
+    r"\b(long|short) ([0-9]{1,9}) (?:[A-Z]{1,6} )?\$?[0-9.]{1,12} (?:calls?|puts?) \(delta (-?[0-9]?\.[0-9]{1,9})",
+    re.IGNORECASE,
 )
 
 

@@ -25,7 +25,7 @@ _TOKEN = re.compile(
       |(?P<other>\S)""",
     re.VERBOSE,
 )
-_SIGNS = str.maketrans({"−": "-", "–": "-", "×": "*", "·": "*", "÷": "/"})
+_SIGNS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u00d7": "*", "\u00b7": "*", "\u00f7": "/"})
 _STATEMENTS = re.compile(r"[:;→]|,\s")
 _EQUALS = re.compile(r"(?<![<>=!])=(?!=)")
 
@@ -117,7 +117,7 @@ def _is_conversion(left: Side, right: Side) -> bool:
 def _sides(statement: str) -> Iterator[Side | None]:
     parts = _EQUALS.split(statement)
     for place, part in enumerate(parts if len(parts) > 1 else []):
-        tokens = _tokens(part)
+        tokens: Sequence[_Token] = _tokens(part)
         if place == 0:
             tokens = _suffix(tokens)
         elif place == len(parts) - 1:
@@ -156,11 +156,17 @@ def _printed(match: re.Match[str]) -> Printed:
 
 def _suffix(tokens: Sequence[_Token]) -> Sequence[_Token]:
     """The calculation that ends a text such as `better by 10,000 - 9,924.85`; empty when it is not plainly one."""
-    last_word = max((at for at, token in enumerate(tokens) if token.kind == "word" and not _is_e(tokens, at)), default=-1)
+    last_word = max(
+        (at for at, token in enumerate(tokens) if token.kind == "word" and not _is_e(tokens, at)), default=-1
+    )
     head, tail = tokens[: last_word + 1], tokens[last_word + 1 :]
     if not head:
         return tail
-    plain = not any(token.kind == "operator" for token in head) and bool(tail) and tail[0].text not in {"+", "-", "*", "/", "^"}
+    plain = (
+        not any(token.kind == "operator" for token in head)
+        and bool(tail)
+        and tail[0].text not in {"+", "-", "*", "/", "^"}
+    )
     return tail if plain and any(token.kind == "operator" for token in tail) else ()
 
 

@@ -28,7 +28,11 @@ DOUBTS: Final = (
     "expected answer around",
     "scaling differently",
 )
-_LOOSE = re.compile(r"[~≈±]|\b(?:or|range|about|around|approximately|approx|between|roughly)\b|\d[%KMB]?\s*[-–]\s*[$€£¥]?\d", re.IGNORECASE)
+_LOOSE = re.compile(
+    r"""[~\u2248\u00b1] | \b(?:or|range|about|around|approximately|approx|between|roughly)\b
+      | [0-9][%KMB]?\s*[-\u2013]\s*[$\u20ac\u00a3\u00a5]?[0-9]""",
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +91,9 @@ def _disagreements(item: FileItem) -> Iterator[Finding]:
     shown = printed_numbers(item.ground_truth_formatted)
     for name, key in keys.items():
         if shown and not any(number.agrees(key) for number in shown):
-            yield Finding(rule="A5", text=f"{name} is {key!r}, the formatted key says {_cut(item.ground_truth_formatted)!r}")
+            yield Finding(
+                rule="A5", text=f"{name} is {key!r}, the formatted key says {_cut(item.ground_truth_formatted)!r}"
+            )
     exact = {
         component.name: numbers
         for component in item.rubric.components
@@ -97,7 +103,9 @@ def _disagreements(item: FileItem) -> Iterator[Finding]:
         for name in keys.keys() & exact.keys():
             if not any(number.agrees(keys[name]) for number in exact[name]):
                 yield Finding(rule="A5", text=f"{name} is {keys[name]!r}, its rubric component gives another value")
-    elif exact and any(not any(number.agrees(key) for found in exact.values() for number in found) for key in keys.values()):
+    elif exact and any(
+        not any(number.agrees(key) for found in exact.values() for number in found) for key in keys.values()
+    ):
         yield Finding(rule="A5", text=f"no value of the rubric agrees with the key {item.ground_truth_value!r}")
 
 

@@ -58,7 +58,7 @@ Quote = Annotated[float, (Unit(decimals=4),)]
 
 def show_figures(params: object, *, mixed: random.Random | None = None) -> dict[str, str]:
     """Every figure of a parameter class as printed, by field: in its usual unit, or some in their other one if `mixed`."""
-    units = _units(type(params))
+    units = _units(type(params))  # type: ignore[arg-type]  # mypy takes a class for one without a hash
     changed = frozenset[str]() if mixed is None else _some(units, mixed)
     return {name: ways[1 if name in changed else 0].show(getattr(params, name)) for name, ways in units.items()}
 

@@ -43,17 +43,19 @@ def generate(*, seed: int, names: Sequence[str], shares: Shares, number: int) ->
         name = names[position]
         # Templates start at different places of the order, so that a short run has all difficulties too.
         difficulty = order[starts[name] + turn]
-        yield _item(seed=seed, template=TEMPLATES[name], difficulty=difficulty, index=made[name, difficulty], taken=taken)
+        yield _item(
+            seed=seed, template=TEMPLATES[name], difficulty=difficulty, index=made[name, difficulty], taken=taken
+        )
         made[name, difficulty] += 1
 
 
 def _difficulties(shares: Shares, number: int) -> list[Difficulty]:
     """An order in which each difficulty is always about as frequent as its share."""
     total = sum(shares.values())
-    given = dict.fromkeys(shares, 0)
+    given = {difficulty: 0 for difficulty in Difficulty if shares.get(difficulty)}
     order: list[Difficulty] = []
     for position in range(1, number + 1):
-        most_missing = max(shares, key=lambda difficulty: shares[difficulty] / total * position - given[difficulty])
+        most_missing = max(given, key=lambda difficulty: shares[difficulty] / total * position - given[difficulty])
         given[most_missing] += 1
         order.append(most_missing)
     return order

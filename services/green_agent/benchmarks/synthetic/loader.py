@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, JsonValue
 
 from services.green_agent.benchmarks.base import DatasetError, digest
 from services.green_agent.benchmarks.synthetic.arithmetic import Printed, printed_numbers
-from services.green_agent.benchmarks.synthetic.audit import Finding, audit as findings_of, is_number
+from services.green_agent.benchmarks.synthetic.audit import Finding, is_number
+from services.green_agent.benchmarks.synthetic.audit import audit as findings_of
 from services.green_agent.benchmarks.synthetic.item import FileItem, Leaf
 from services.green_agent.benchmarks.synthetic.task import SyntheticTask
 from services.green_agent.data.errors import DataError
@@ -59,7 +60,8 @@ class LoadedFile:
 
     items: tuple[SyntheticTask, ...]
     report: Mapping[str, JsonValue]
-    """`file`, `sha256`, `audit`, `declared_count`, `found`, `usable`, `flagged` [{id, rules, action, reason, findings}], `not_asked`."""
+    """`file`, `sha256`, `audit`, `declared_count`, `count_differs` (only then), `found`, `usable`, `not_asked` (labels without a
+    closed list, by item), `flagged` [{id, rules, action, reason, findings}]."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -204,14 +206,17 @@ def _task(judged: _Judged, asked: _Asked) -> SyntheticTask:
     total = sum(component.weight for component in item.rubric.components)
     components = item.rubric.components if is_prose else ()
     if is_prose and not components:
-        raise DatasetError(f"synthetic: {item.question_id}: its key is prose and its rubric has no component to judge by")
+        raise DatasetError(
+            f"synthetic: {item.question_id}: its key is prose and its rubric has no component to judge by"
+        )
     return SyntheticTask(
         id=item.question_id,
         stratum=item.category,
         prompt=prompt,
         digest=digest("file", judged.sha256, prompt, form, dict(asked.keys)),
         messages=1 if is_prose else 2,
-        expected=", ".join(f"{name} = {_in_words(key)}" for name, key in asked.keys.items()) or item.ground_truth_formatted,
+        expected=", ".join(f"{name} = {_in_words(key)}" for name, key in asked.keys.items())
+        or item.ground_truth_formatted,
         template=item.category,
         quantities=asked.quantities,
         keys=asked.keys,

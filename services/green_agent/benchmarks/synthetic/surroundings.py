@@ -84,10 +84,17 @@ ASIDES: Final[Mapping[Scene, tuple[Aside, ...]]] = MappingProxyType(
             Aside(text="A competitor of {firm} reports an operating margin of {figure} %.", draw=_decimal(4, 31, 1)),
             Aside(text="An unused credit line of {firm} amounts to {figure} million USD.", draw=_decimal(20, 600, 1)),
             Aside(text="Listed competitors of {firm} trade at {figure} times earnings.", draw=_decimal(9, 34, 1)),
-            Aside(text="The largest customer of {firm} stands for {figure} % of the order book.", draw=_decimal(6, 29, 1)),
+            Aside(
+                text="The largest customer of {firm} stands for {figure} % of the order book.", draw=_decimal(6, 29, 1)
+            ),
             Aside(text="A bonus plan of {firm} is capped at {figure} thousand USD.", draw=_whole(900, 9_500)),
-            Aside(text="Contracts between {firm} and customers run for {figure} months on average.", draw=_whole(7, 66)),
-            Aside(text="The median analyst sees the shares of {firm} {figure} % above the last close.", draw=_decimal(3, 38, 1)),
+            Aside(
+                text="Contracts between {firm} and customers run for {figure} months on average.", draw=_whole(7, 66)
+            ),
+            Aside(
+                text="The median analyst sees the shares of {firm} {figure} % above the last close.",
+                draw=_decimal(3, 38, 1),
+            ),
         ),
         Scene.MARKET: (
             Aside(text="Gold trades at {figure} USD an ounce.", draw=_decimal(1_400, 3_900, 2)),

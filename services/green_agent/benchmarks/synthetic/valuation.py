@@ -385,7 +385,9 @@ PROJECT: Final = Template(
     asked=asked(
         figure("yearly_cash_flow_usd", "yearly cash flow after tax, without the final release", "USD", decimals=0),
         figure("pv_tax_shield_usd", "present value of the tax saved by depreciation", "USD", decimals=0),
-        figure("final_release_usd", "working capital and proceeds after tax at the end, undiscounted", "USD", decimals=0),
+        figure(
+            "final_release_usd", "working capital and proceeds after tax at the end, undiscounted", "USD", decimals=0
+        ),
         figure("npv_usd", "net present value, with its sign", "USD", decimals=0),
         easy=("npv_usd",),
         medium=("yearly_cash_flow_usd", "npv_usd"),

@@ -59,6 +59,16 @@ def orders(decisions: dict[int, Decision]) -> Agent:
     return lambda view: decisions.get(view.bar)
 
 
+def watched(seen: list[View], decisions: dict[int, Decision]) -> Agent:
+    """The same agent, keeping in `seen` what it was shown."""
+
+    def decide(view: View) -> Decision | None:
+        seen.append(view)
+        return decisions.get(view.bar)
+
+    return decide
+
+
 def buy(size: float, *, stop: float | None = None, target: float | None = None) -> Decision:
     """A BUY."""
     return Decision(action="BUY", size=size, stop_loss=stop, take_profit=target)
@@ -70,3 +80,8 @@ def sell(size: float, *, stop: float | None = None, target: float | None = None)
 
 
 CLOSE = Decision(action="CLOSE")
+
+
+def exits(run: EpisodeRun) -> list[tuple[str, float]]:
+    """Kind and price of each closing fill."""
+    return [(trade.kind, trade.exit_price) for trade in run.trades]
