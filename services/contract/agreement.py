@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from services.contract.estimators import RESAMPLES, Interval
 from services.contract.judgements import Judgement
 from services.contract.results import TaskResult
 
@@ -153,3 +154,28 @@ def _squares(values: Sequence[float]) -> float:
 
 def _beyond_chance(observed: float, expected: float) -> float | None:
     return None if expected >= 1 else (observed - expected) / (1 - expected)
+
+
+def cohen_kappa_interval(clusters: Sequence[Sequence[tuple[bool, bool]]], *, seed: int) -> Interval | None:
+    """95 % interval of the kappa of two raters who say yes or no: percentile bootstrap over clusters, such as tasks.
+
+    Verdicts on one answer stand or fall together, so whole clusters are drawn. None with fewer than two clusters, or when
+    kappa is undefined in most of the resamples.
+    """
+    if len(clusters) < 2:
+        return None
+    import numpy as np  # noqa: PLC0415 - keeps --help quick
+
+    labels = ((True, True), (True, False), (False, True), (False, False))
+    counts = np.array([[sum(pair == label for pair in cluster) for label in labels] for cluster in clusters], float)
+    draws = np.random.default_rng(seed).multinomial(len(clusters), [1 / len(clusters)] * len(clusters), RESAMPLES)
+    both, first, second, neither = (draws @ counts).T
+    total = both + first + second + neither
+    observed = (both + neither) / total
+    expected = ((both + first) * (both + second) + (second + neither) * (first + neither)) / total**2
+    defined = expected < 1
+    if 2 * defined.sum() < RESAMPLES:
+        return None
+    kappas = (observed[defined] - expected[defined]) / (1 - expected[defined])
+    low, high = np.percentile(kappas, [2.5, 97.5])
+    return Interval(low=float(low), high=float(high))

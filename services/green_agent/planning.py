@@ -36,7 +36,7 @@ class Pool:
     limit: int | None = None
     """Head of the (shuffled) order that enters the selection."""
     asked_per_group: int | None = None
-    """What each `Task.limit_group` was limited to when the tasks were loaded."""
+    """What each `Task.limit_group`, or the entry where there are none, was limited to when the tasks were loaded."""
     named: tuple[str, ...] = ()
     """Strata that the entry asks for by name."""
 
@@ -269,10 +269,12 @@ def _shortfalls(
 
 
 def _entry_shortfalls(pool: Pool) -> Iterable[Shortfall]:
-    groups = Counter(task.limit_group or task.stratum for task in pool.tasks)
-    asked = [(f"{pool.entry} / {name}", pool.asked_per_group, found) for name, found in sorted(groups.items())]
-    asked.append((pool.entry, pool.limit, len(pool.tasks)))
-    return [_shortfall(name, limit, found) for name, limit, found in asked if limit is not None and found < limit]
+    groups = Counter(task.limit_group for task in pool.tasks if task.limit_group)
+    if pool.asked_per_group is not None and groups:
+        asked = [(f"{pool.entry} / {name}", pool.asked_per_group, found) for name, found in sorted(groups.items())]
+    else:
+        asked = [(pool.entry, pool.limit or pool.asked_per_group or 0, len(pool.tasks))]
+    return [_shortfall(name, limit, found) for name, limit, found in asked if found < limit]
 
 
 def _shortfall(stratum: str, requested: int, available: int) -> Shortfall:

@@ -6,14 +6,16 @@ in a setting that has no effect. Finance specification 1.4.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, SecretStr, ValidationError
 
 from services.contract.assessment import AssessmentConfig, RequestError, nearest
+from services.contract.secrets import MASK
 from services.green_agent.benchmarks.base import DatasetConfig
 from services.green_agent.benchmarks.registry import BENCHMARKS, benchmark_class
 from services.green_agent.judge.settings import JudgeSettings
@@ -283,7 +285,7 @@ def _entries(config: AssessmentConfig, suite: Suite, flags: Flags, values: _Valu
     values.first("datasets", sorted({entry.type for entry in suite.datasets}), request=config.datasets)
     changed = [_limited(entry, config.dataset_limits.get(entry.type)) for entry in kept]
     for entry in changed:
-        values.record(f"datasets.{entry.name}", entry.model_dump(mode="json", exclude_unset=True), "suite")
+        values.record(f"datasets.{entry.name}", shown(entry), "suite")
     for name, limit in sorted(config.dataset_limits.items()):
         values.record(f"{name}_limit", limit, "request")
     changed = _with_key(changed, "fill", config.fill, values)
@@ -337,4 +339,23 @@ def _with_key(
     if not takers:
         values.faults.append(f"config.{name}: no data set of the selection has this key")
     values.record(name, value, "request")
-    return [entry.model_copy(update={name: value}) if entry.type in takers else entry for entry in entries]
+    return [_changed(entry, name, value, values) if entry.type in takers else entry for entry in entries]
+
+
+def _changed(entry: DatasetConfig, name: str, value: str | int, values: _Values) -> DatasetConfig:
+    try:
+        return type(entry).model_validate(entry.model_dump(exclude_unset=True) | {name: value})
+    except ValidationError as error:
+        values.faults += [f"config.{name}: {fault['msg']}, got {value!r}" for fault in error.errors()]
+        return entry
+
+
+def shown(entry: DatasetConfig) -> dict[str, JsonValue]:
+    """What an entry states, secrets masked whatever the model does with them in JSON."""
+    text = json.dumps(entry.model_dump(exclude_unset=True), default=_masked)
+    stated: dict[str, JsonValue] = json.loads(text)
+    return stated
+
+
+def _masked(value: object) -> str:
+    return MASK if isinstance(value, SecretStr) else str(value)

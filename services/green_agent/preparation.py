@@ -30,7 +30,7 @@ from services.green_agent import planning
 from services.green_agent.benchmarks.base import AnyBenchmark, DatasetConfig, DatasetError, Setting, Task, digest
 from services.green_agent.benchmarks.registry import benchmark_class
 from services.green_agent.data.store import DataError, Store
-from services.green_agent.precedence import Settled
+from services.green_agent.precedence import Settled, shown
 
 log = structlog.get_logger()
 
@@ -210,7 +210,7 @@ def _named(value: object) -> Sequence[object]:
 
 def _identity(entry: DatasetConfig) -> str:
     """What an entry says, but for its label and its secrets: the label may hang on its place in the file."""
-    return digest(entry.model_dump(mode="json", exclude={"name"}))
+    return digest({key: value for key, value in shown(entry).items() if key != "name"})
 
 
 class _Recipe:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections import OrderedDict
 from typing import Final
 
@@ -14,14 +15,12 @@ from services.contract.endpoints import Endpoint
 from services.contract.model_call import ChatMessage
 from services.contract.model_client import ModelClient
 from services.contract.outcomes import AgentFailure
-from services.contract.sandbox_client import SandboxClient
 from services.purple_agent.answer import Answer, NoAnswer
 from services.purple_agent.models.session import Draw, ModelSession
 from services.purple_agent.settings import Settings
 from services.purple_agent.strategies.registry import STRATEGIES
-from services.purple_agent.tools.base import AnyTool
-from services.purple_agent.tools.python import execute_python
-from services.purple_agent.tools.registry import FORMULAS
+from services.purple_agent.tools.equipment import Equipment
+from services.purple_agent.tools.references import ReferenceFiles
 from services.purple_agent.tools.toolbox import Toolbox
 from services.purple_agent.trading import Desk, read_request
 
@@ -43,13 +42,10 @@ class ModelAgent:
         self.settings = settings
         self.client = ModelClient(endpoint, max_connections=max_connections)
         self.strategy = STRATEGIES[settings.strategy](settings)
-        self._sandbox = None if settings.sandbox_url is None else SandboxClient(settings.sandbox_url)
+        self.equipment = Equipment(
+            os.environ, sandbox_url=settings.sandbox_url, simulation_date=settings.simulation_date
+        )
         self._repeats: OrderedDict[str, int] = OrderedDict()
-
-    @property
-    def tools(self) -> tuple[AnyTool, ...]:
-        """The tools a conversation is offered; what is not configured is not among them."""
-        return FORMULAS if self._sandbox is None else (*FORMULAS, execute_python(self._sandbox))
 
     def conversation(self) -> Conversation:
         """A conversation that remembers nothing yet."""
@@ -67,8 +63,7 @@ class ModelAgent:
     async def aclose(self) -> None:
         """Close the connections to model and sandbox."""
         await self.client.aclose()
-        if self._sandbox is not None:
-            await self._sandbox.aclose()
+        await self.equipment.aclose()
 
 
 class Conversation:
@@ -76,7 +71,8 @@ class Conversation:
 
     def __init__(self, agent: ModelAgent) -> None:
         self._agent = agent
-        self._toolbox = Toolbox(agent.tools)
+        self._toolbox = Toolbox(())
+        self._references = ReferenceFiles()
         self._history: tuple[ChatMessage, ...] = (ChatMessage(role="system", content=SYSTEM_PROMPT),)
         self._desk = Desk()
         self._draw: Draw | None = None
@@ -85,6 +81,8 @@ class Conversation:
     async def answer(self, text: str) -> Answer | NoAnswer:
         """Answer one message. The memory grows by it only when there is an answer."""
         session = self._session(text)
+        self._references.saw(text)
+        self._toolbox.offer((*await self._agent.equipment.tools(), *self._references.tools))
         logged = len(self._toolbox.records)
         try:
             answer = await self._solve(text, session)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from services.purple_agent.server import Purple
     from services.purple_agent.settings import Settings
 
+DOT_ENV: Final = Path(".env")
 _ENDPOINT_VARIABLES: Final = {
     "model": "LLM_MODEL",
     "temperature": "PURPLE_LLM_TEMPERATURE",
@@ -27,8 +29,15 @@ _ENDPOINT_VARIABLES: Final = {
 
 
 @click.group()
-def main() -> None:
+@click.option(
+    "--env-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Variables; the process environment beats them.  [default: .env here, if there is one]",
+)
+def main(*, env_file: Path | None) -> None:
     """The agent under test: a model with tools, or a baseline without one, behind A2A."""
+    if env_file is not None or DOT_ENV.is_file():
+        _read_variables(env_file or DOT_ENV)
 
 
 @main.command()
@@ -65,6 +74,13 @@ def main() -> None:
     envvar="PURPLE_SANDBOX_URL",
     show_envvar=True,
     help="Sandbox service; without it no execute_python.",
+)
+@click.option(
+    "--simulation-date",
+    envvar="SIMULATION_DATE",
+    show_envvar=True,
+    metavar="YYYY-MM-DD",
+    help="The agent's today; dated tools show nothing later.",
 )
 @click.option("--twist", metavar="NAME[:ARG]", help="Spoil or puff up the model's answers, for testing evaluators.")
 @click.option("--emit-tool-calls", is_flag=True, help="Also send the artifact `tool_calls`.")
@@ -108,6 +124,18 @@ def baselines() -> None:
 
     for name, entry in BASELINES.items():
         click.echo(f"{name:18} {entry.exploit}")
+
+
+def _read_variables(path: Path) -> None:
+    """Add the file's variables to those of the process, which stay as they are."""
+    from services.contract.env_file import EnvFileError, read_env_file  # noqa: PLC0415 - keeps `--help` fast
+
+    try:
+        found = read_env_file(path)
+    except EnvFileError as error:
+        raise click.UsageError(str(error)) from None
+    for name, value in found.items():
+        os.environ.setdefault(name, value)
 
 
 def _refuse_model_flags(names: list[str]) -> None:

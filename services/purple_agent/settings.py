@@ -5,6 +5,7 @@ The model, its address and its sampling belong to the endpoint, see `contract.en
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,5 +26,7 @@ class Settings(BaseModel):
     """A net below the evaluator's own deadline, which ends a reply sooner by cancelling it."""
     seed: int = 0
     """What the sampling seeds derive from."""
+    simulation_date: date | None = None
+    """The agent's today: dated tools show nothing later. None: no limit."""
     sandbox_url: str | None = None
     """Sandbox service for `execute_python`; None: the tool is not offered."""

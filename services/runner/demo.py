@@ -26,6 +26,7 @@ def demo_scenario() -> Scenario:
             AgentSpec(role="purple", cmd="purple-agent serve", env={}, model_endpoint=REFERENCE, free_port=True),
         ),
         config={
+            "datasets": ["options", "humaneval"],
             "num_tasks": OPTIONS_TASKS + HUMANEVAL_TASKS,
             "options_limit": OPTIONS_TASKS,
             "humaneval_limit": HUMANEVAL_TASKS,

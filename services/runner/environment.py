@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from services.contract import env_file
 from services.contract.secrets import HARMLESS_VALUES, MASK, SECRET_NAME, redact
 from services.runner.failures import ScenarioError
 
@@ -17,47 +18,14 @@ INHERITED: Final = ("PATH", "HOME", "LANG", "TMPDIR")
 _REFERENCE: Final = re.compile(
     r"\$(?:(?P<dollar>\$)|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<kind>:-|:\?)(?P<text>[^{}]*))?\}|(?P<bad>))"
 )
-_LINE: Final = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*)$")
-_ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "$": "$"}
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """The variables of a `.env` file. Raises ScenarioError naming each wrong line, never its value.
-
-    `NAME=value`, `export` allowed, comments after `#`; single quotes keep everything, double quotes know backslash escapes.
-    Values may not span lines.
-    """
+    """The variables of a `.env` file. Raises ScenarioError naming each wrong line, never its value."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{path}: cannot be read as an environment file ({error})") from None
-    found: dict[str, str] = {}
-    faults: list[str] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        match = _LINE.match(line)
-        value = None if match is None else _unquoted(match["value"].strip())
-        if match is None or value is None:
-            faults.append(f"{path}:{number}: expected NAME=value")
-        else:
-            found[match["name"]] = value
-    if faults:
-        raise ScenarioError(*faults)
-    return found
-
-
-def _unquoted(text: str) -> str | None:
-    quote = text[:1]
-    if quote not in {"'", '"'}:
-        return re.split(r"\s#|^#", text, maxsplit=1)[0].rstrip()
-    pattern = r"'([^']*)'" if quote == "'" else r'"((?:[^"\\]|\\.)*)"'
-    match = re.fullmatch(pattern + r"\s*(?:#.*)?", text)
-    if match is None:
-        return None
-    if quote == "'":
-        return match[1]
-    return re.sub(r"\\(.)", lambda escape: _ESCAPES.get(escape[1], escape[0]), match[1])
+        return env_file.read_env_file(path)
+    except env_file.EnvFileError as error:
+        raise ScenarioError(*error.faults) from None
 
 
 def reference_fault(template: str) -> str | None:

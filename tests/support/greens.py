@@ -16,10 +16,10 @@ from services.contract.results import AssessmentResult, TaskResult
 from services.green_agent.assessment import Limits
 from services.green_agent.executor import GreenExecutor, GreenSettings
 from services.green_agent.files import FileShelf
-from services.green_agent.suite import bundled_suite
 from services.green_agent.toolbox import SandboxSettings, Toolbox
 from tests.support.a2a_server import serving
 
+OPTIONS_AND_CODE = Path(__file__).parent / "options_and_code.yaml"
 FAST = Limits(backoff_s=(0.01, 0.02), probe_every_s=0.05, give_up_after_s=0.2)
 
 
@@ -50,7 +50,7 @@ async def green(
     """Serve the evaluator; yields its URL."""
     shelf = FileShelf()
     toolbox = Toolbox(sandbox or SandboxSettings(allow_unsafe=True), shelf=shelf)
-    settings = GreenSettings(suite_path=suite or bundled_suite("offline"), limits=limits, progress_every_s=progress_s)
+    settings = GreenSettings(suite_path=suite or OPTIONS_AND_CODE, limits=limits, progress_every_s=progress_s)
     executor = GreenExecutor(settings, toolbox)
     async with serving(executor, mount=shelf.mount) as url:
         yield url

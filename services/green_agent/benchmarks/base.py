@@ -59,8 +59,8 @@ class Task:
     expected: str = ""
     """The key in words, for the row; never sent to the agent."""
     limit_group: str = ""
-    """What the entry's `limit_per_task` counts, for example task type and language; the stratum when empty. `tasks` applies
-    that limit, planning notes where it was not reached."""
+    """What a limit counts that `tasks` applies itself, for example task type and language; planning says where it was not
+    reached. Empty: limits count over the entry."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,7 +144,7 @@ class Benchmark(ABC, Generic[C, T]):
     endless: ClassVar[bool] = False
     """True for a generator: without a limit of its own it is asked for as many tasks as the plan could take."""
     limits_itself: ClassVar[bool] = False
-    """True when `limit` counts in each stratum: `tasks` has applied it, after the shuffle, and planning does not cut again."""
+    """True when `tasks` applies `limit` itself, after the shuffle, so that planning does not cut the pool again."""
 
     def __init__(self, config: C, setting: Setting) -> None:
         self.config = config

@@ -253,6 +253,7 @@ class PRBench(Benchmark[PRBenchConfig, PRBenchTask]):
         return PRBenchTask(
             id=task_id,
             stratum=split,
+            limit_group=split,
             prompt=prompt,
             digest=digest(
                 task_id, prompt, [[one.id, one.title, one.weight] for one in rubric], self.config.normalisation

@@ -16,6 +16,7 @@ BENCHMARKS: Final = {
     "bizfinbench": "services.green_agent.benchmarks.bizfinbench:BizFinBench",
     "prbench": "services.green_agent.benchmarks.prbench:PRBench",
     "public_csv": "services.green_agent.benchmarks.public_csv:PublicCsv",
+    "gdpval": "services.green_agent.benchmarks.gdpval:GDPval",
 }
 
 

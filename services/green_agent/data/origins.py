@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from services.green_agent.data.cache import Listing
 from services.green_agent.data.errors import DataError
@@ -91,9 +91,10 @@ def _api() -> HfApi:
 @contextmanager
 def _hub_errors(origin: HubOrigin, revision: str, member: str = "") -> Iterator[None]:
     """Say in our words what the hub refused."""
-    import httpx  # noqa: PLC0415
     from huggingface_hub import errors  # noqa: PLC0415
 
+    # The hub's client changes its HTTP library between versions; its own error is always a kind of that library's.
+    transport_error = cast("type[Exception]", errors.HfHubHTTPError.__bases__[0])
     try:
         yield
     except errors.GatedRepoError:
@@ -108,7 +109,7 @@ def _hub_errors(origin: HubOrigin, revision: str, member: str = "") -> Iterator[
         raise DataError(f"{origin.page} has no revision {revision!r}") from None
     except errors.RemoteEntryNotFoundError:
         raise DataError(f"{origin.page} at {revision} has no file {member!r}") from None
-    except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
+    except (transport_error, errors.OfflineModeIsEnabled, OSError) as error:
         raise DataError(f"{origin.page} cannot be reached ({_in_short(error)})") from None
 
 

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from services.contract.endpoints import Endpoint
 from services.contract.json_schema import conforms
 from services.contract.judgements import Cut, Form
+from services.contract.model_client import PROBE_S as STALL_PROBE_S
 from services.contract.model_client import (
     CallKey,
     ChatMessage,
@@ -66,7 +67,13 @@ class JudgeModel:
     """One model at one address."""
 
     def __init__(
-        self, endpoint: Endpoint, *, max_tokens: int | None, concurrency: int, cache: VerdictCache | None
+        self,
+        endpoint: Endpoint,
+        *,
+        max_tokens: int | None,
+        timeout_s: float,
+        concurrency: int,
+        cache: VerdictCache | None,
     ) -> None:
         self.endpoint = endpoint
         self.max_tokens = max_tokens
@@ -77,7 +84,13 @@ class JudgeModel:
         """Before any overflow taught better."""
         self.context_source = "configured" if endpoint.max_model_len else "assumed"
         self._cache = cache
-        self._client = ModelClient(endpoint, max_connections=concurrency, max_attempts=MAX_HTTP_TRIES)
+        self._client = ModelClient(
+            endpoint,
+            max_connections=concurrency,
+            max_attempts=MAX_HTTP_TRIES,
+            probe_s=min(STALL_PROBE_S, timeout_s),
+        )
+        self._probe_timeout_s = min(PROBE_S, timeout_s)
         self._learning = asyncio.Lock()
         self._scale = 1.0
         """What an overflow taught about the estimate of tokens."""
@@ -205,7 +218,7 @@ class JudgeModel:
             [ChatMessage(role="user", content=_PROBE)],
             response_format=formats.get(mode),
             sampling=Sampling(max_tokens=256, seed=0),
-            deadline=time.monotonic() + PROBE_S,
+            deadline=time.monotonic() + self._probe_timeout_s,
             key=CallKey(run_seed=0, benchmark="judge", task_id="probe", trial=0, purpose="judge", index=index),
         )
 
@@ -225,7 +238,7 @@ class JudgeModel:
         if estimated > 2 * budget.context:
             return estimated  # far too long; not worth sending to the tokenizer
         try:
-            async with asyncio.timeout(PROBE_S):
+            async with asyncio.timeout(self._probe_timeout_s):
                 counted = await self._client.count_tokens(prompt.messages)
         except TimeoutError:
             counted = None

@@ -140,7 +140,13 @@ async def open_judge(
 
 
 def _model(endpoint: Endpoint, settings: JudgeSettings, cache: VerdictCache | None) -> JudgeModel:
-    return JudgeModel(endpoint, max_tokens=settings.max_tokens, concurrency=settings.concurrency, cache=cache)
+    return JudgeModel(
+        endpoint,
+        max_tokens=settings.max_tokens,
+        timeout_s=settings.timeout_seconds,
+        concurrency=settings.concurrency,
+        cache=cache,
+    )
 
 
 async def _check(members: Sequence[Member]) -> None:

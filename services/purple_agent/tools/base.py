@@ -64,10 +64,14 @@ class Tool(Generic[A]):
     run: Callable[[A], Awaitable[Result]]
     time_limit_s: float = 30.0
     """Wall seconds until the model is told that the tool took too long."""
+    schema: Mapping[str, JsonValue] | None = None
+    """JSON schema of the arguments of a tool that others serve; None: that of `arguments`."""
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
         """JSON schema of the arguments, without `$ref`: not every engine's tool grammar follows references."""
+        if self.schema is not None:
+            return dict(self.schema)
         schema = self.arguments.model_json_schema()
         definitions = schema.pop("$defs", {})
         inlined: dict[str, JsonValue] = _inline(schema, definitions)

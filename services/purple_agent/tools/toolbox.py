@@ -57,6 +57,12 @@ class Toolbox:
         self.records: list[ToolRecord] = []
         self._by_name = {tool.name: tool for tool in tools}
 
+    def offer(self, tools: Sequence[AnyTool]) -> None:
+        """Add tools that the conversation has come to; those that are there already stay."""
+        new = [tool for tool in tools if tool.name not in self._by_name]
+        self.tools = (*self.tools, *new)
+        self._by_name |= {tool.name: tool for tool in new}
+
     async def call(self, call: ToolCall) -> str:
         """Answer one tool call. Raises Failure only when what is below the tool broke, such as the sandbox."""
         started = time.monotonic()

@@ -440,11 +440,16 @@ def test_any_reply_is_read_without_error_and_its_share_is_between_0_and_1(reply:
         assert math.isfinite(found.share)
 
 
-@given(st.lists(ALPHABET, max_size=60).map("".join) | st.text(max_size=200))
-def test_any_reference_gives_a_key_or_none_and_its_own_text_is_right(reference: str) -> None:
-    for key in (sequence_key(reference), id_set_key(reference), map_key(reference)):
-        if key is not None:
-            assert mark(f"FINAL ANSWER: {reference}".replace("\n", " "), key).kind is key.kind
+@given(
+    st.lists(st.integers(0, 999), min_size=2, max_size=8),
+    st.sampled_from([",", ", ", "; ", "\u3001", " -> ", ">", "-"]),
+    st.sampled_from(["{}", "FINAL ANSWER: {}", "boxed{{{}}}", '{{"answer": "{}"}}', "so {} it is"]),
+)
+def test_an_order_is_read_however_it_is_joined_and_marked(items: list[int], joiner: str, form: str) -> None:
+    written = joiner.join(map(str, items))
+
+    assert sequence(written) == SequenceKey(items=tuple(items))
+    assert mark(form.format(written), sequence(written)).share == 1.0
 
 
 @given(st.permutations(range(1, 6)), st.permutations(range(1, 6)))

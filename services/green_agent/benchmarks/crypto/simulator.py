@@ -217,7 +217,7 @@ class Simulation:
             fired = self._fire_at_open(t)
         if fired:
             self._cancel(t, decision)
-        elif t:
+        elif t and decision is not HOLD:
             self._execute(t, decision)
         if t and ledger.size:
             self._fire_inside(t)
@@ -268,7 +268,7 @@ class Simulation:
         self._ledger.close(t, kind, base * (1 - side * self._slippage[t]))
 
     def _cancel(self, t: int, decision: Decision) -> None:
-        if decision.action == "HOLD":
+        if decision.action == "HOLD" or (decision.action != "CLOSE" and decision.size == 0):
             return
         self._cancelled += 1
         size = -decision.size if decision.action == "SELL" else decision.size
@@ -335,6 +335,17 @@ class Simulation:
 
     def _account(self, price: float) -> Account:
         ledger = self._ledger
+        if not ledger.size:
+            reach = ledger.reach(1, price)
+            return Account(
+                balance=ledger.wallet,
+                equity=ledger.wallet,
+                leverage=0.0,
+                liquidation_price=None,
+                max_buy=reach,
+                max_sell=reach,
+                positions=(),
+            )
         equity = ledger.equity(price)
         position = Position(
             size=ledger.size,
@@ -350,5 +361,5 @@ class Simulation:
             liquidation_price=ledger.liquidation_price(),
             max_buy=ledger.reach(1, price),
             max_sell=ledger.reach(-1, price),
-            positions=(position,) if ledger.size else (),
+            positions=(position,),
         )

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import pairwise
 from statistics import NormalDist
 from typing import Annotated, Final, Generic, Literal, TypeVar
@@ -144,8 +145,7 @@ def disagreements(keys: Mapping[str, float], values: Mapping[str, float]) -> Ite
 
 def decimals_of(value: float) -> int:
     """Decimals of a number as it is printed: 3 for 0.012, none for a whole number."""
-    _, _, fraction = f"{value:.15g}".partition(".")
-    return len(fraction) if "e" not in fraction else 15
+    return len(f"{Decimal(repr(value)):f}".partition(".")[2].rstrip("0"))
 
 
 def half_digit(value: float) -> float:

@@ -27,7 +27,7 @@ async def score_prose(task: SyntheticTask, transcript: Transcript, judge: Judge 
     return Score(
         score=min(share, 1.0),
         passed=all(verdict.met),
-        scored_by=f"judge:{judge.name}",
+        scored_by=judge.name,
         answer=transcript.answer,
         explanation="\n".join(f"{text}: {'met' if met else 'not met'}: {reason}" for text, met, reason in lines),
         metrics={"criteria_met": sum(verdict.met), "criteria": len(verdict.met)},

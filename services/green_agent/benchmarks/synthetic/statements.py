@@ -354,8 +354,9 @@ DILUTED_EPS: Final = Template(
         ),
     ),
     conventions=(
-        "All instruments were outstanding the whole year. Use the treasury stock method for options and the if-converted method"
-        " for the bonds, with interest after tax; an instrument that does not dilute is left out of diluted earnings per share."
+        "All instruments were outstanding the whole year; an option buys one share. Use the treasury stock method for options and"
+        " the if-converted method for the bonds, with interest after tax; an instrument that does not dilute is left out of"
+        " diluted earnings per share."
     ),
     asked=asked(
         figure("basic_eps_usd", "basic earnings per share", "USD", decimals=4, tolerance=0.001),

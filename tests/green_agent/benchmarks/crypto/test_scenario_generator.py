@@ -4,7 +4,7 @@ import math
 import random
 from collections import Counter
 from itertools import pairwise
-from statistics import fmean, pstdev
+from statistics import fmean, linear_regression, pstdev
 
 import pytest
 from pydantic import ValidationError
@@ -80,6 +80,34 @@ def test_regimes_last_and_follow_as_their_parameters_say() -> None:
         for after, chance in regime.following:
             assert left[after] / sum(left.values()) == pytest.approx(chance, abs=0.12), (name, after)
         assert left[name] == 0
+
+
+def test_a_range_pulls_the_price_back_to_where_it_was_entered() -> None:
+    made = walk(random.Random(1), GeneratorConfig(bars=60_000))
+    levels = [math.log(close) for close in made.bars.closes]
+    distances, returns = [], []
+    entry = levels[0]
+    for t in range(1, len(levels)):
+        if made.regimes[t] != made.regimes[t - 1]:
+            entry = levels[t - 1]
+        if made.regimes[t] == "range":
+            distances.append(levels[t - 1] - entry)
+            returns.append(levels[t] - levels[t - 1])
+
+    assert linear_regression(distances, returns).slope == pytest.approx(-0.04, abs=0.01)
+
+
+def test_volume_rises_with_the_size_of_the_move() -> None:
+    made = walk(random.Random(1), GeneratorConfig(bars=20_000))
+    moves, volumes = [], []
+    for t in range(1, len(made.bars)):
+        sd = REGIMES[made.regimes[t]].volatility / math.sqrt(365 * 24)
+        moves.append(abs(math.log(made.bars.closes[t] / made.bars.closes[t - 1])) / sd)
+        volumes.append(math.log(made.bars.volumes[t] / 1000))
+
+    fit = linear_regression(moves, volumes)
+    assert (fit.slope, fit.intercept) == pytest.approx((0.8, 0.0), abs=0.03)
+    assert pstdev(v - 0.8 * m for m, v in zip(moves, volumes, strict=True)) == pytest.approx(0.4, abs=0.01)
 
 
 def test_funding_changes_each_eighth_hour_and_stays_in_bounds() -> None:

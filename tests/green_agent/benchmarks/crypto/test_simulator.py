@@ -1,6 +1,7 @@
 """The simulator against cases computed by hand, and its invariants under arbitrary decisions."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -117,8 +118,8 @@ def test_a_level_on_the_wrong_side_is_rejected_and_the_order_stands(order: Decis
 def test_a_level_between_open_and_fill_is_on_the_wrong_side() -> None:
     bars = market(flat(), flat(), flat())
 
-    assert play(bars, orders({0: buy(10, stop=100.05)}), slippage=0.001).invalid_stop == 1
-    assert play(bars, orders({0: sell(10, target=99.95)}), slippage=0.001).invalid_stop == 1
+    for order in (buy(10, stop=100.05), buy(10, target=100.05), sell(10, stop=99.95), sell(10, target=99.95)):
+        assert play(bars, orders({0: order}), slippage=0.001).invalid_stop == 1
 
 
 def test_an_order_is_cancelled_when_a_stop_fires_at_its_open() -> None:
@@ -129,9 +130,11 @@ def test_an_order_is_cancelled_when_a_stop_fires_at_its_open() -> None:
     assert run.equity[-1] == pytest.approx(9_939.224)
 
 
-def test_holding_through_a_stop_cancels_nothing() -> None:
-    run = play(market(flat(), flat(), flat(94), flat(94)), orders({0: buy(10, stop=95)}))
+@pytest.mark.parametrize("decision", [Decision(action="HOLD", stop_loss=90), sell(0)])
+def test_nothing_is_cancelled_where_nothing_was_ordered(decision: Decision) -> None:
+    run = play(market(flat(), flat(), flat(94), flat(94)), orders({0: buy(10, stop=95), 1: decision}))
 
+    assert exits(run) == [("stop", 94)]
     assert run.cancelled == 0
 
 
@@ -149,11 +152,11 @@ def test_longs_pay_funding_to_shorts_at_utc_multiples_only(order: Decision, afte
 
 def test_funding_uses_the_rate_known_before_and_every_multiple_a_bar_spans() -> None:
     day = 24 * HOUR_MS
-    bars = market(flat(), flat(), flat(), flat(), funding=0.001, bar_ms=day)
+    bars = replace(market(*[flat()] * 4, bar_ms=day), funding=(0.5, 0.001, 0.002, 0.5))
 
     run = play(bars, orders({0: buy(10)}))
 
-    assert run.funding == pytest.approx(2 * 3 * 10 * 100 * 0.001)
+    assert run.funding == pytest.approx(3 * 10 * 100 * (0.001 + 0.002))
     assert play(bars, orders({0: buy(10)}), EvaluationConfig(funding_interval_hours=0)).funding == 0
 
 

@@ -3,6 +3,7 @@
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from statistics import fmean, pstdev, stdev
 
@@ -42,6 +43,7 @@ def test_inversion_swaps_high_and_low() -> None:
     bar = (bars.opens[1], bars.highs[1], bars.lows[1], bars.closes[1])
     assert bar == pytest.approx((100, 102.040816, 89.285714, 90.909091))
     assert bars.funding == (-0.001,) * 3
+    assert inverted(replace(bars, cvd=(1.0, 2.0, -3.0))).cvd == (-1, -2, 3)
     assert bars.volumes[1] == pytest.approx(1000 * 110 / 90.909091)
 
 

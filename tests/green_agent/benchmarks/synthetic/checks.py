@@ -80,7 +80,7 @@ def eva_spread(p: statements.EconomicValue) -> Keys:
 def dcf_two_stage(p: valuation.TwoStages) -> Keys:
     growth, wacc, slow = p.growth / 100, p.wacc / 100, p.long_growth / 100
     ratio = (1 + growth) / (1 + wacc)
-    explicit = p.fcff * ratio * (1 - ratio**p.years) / (1 - ratio)
+    explicit = p.fcff * (p.years if ratio == 1 else ratio * (1 - ratio**p.years) / (1 - ratio))
     terminal = p.fcff * ratio**p.years * (1 + slow) / (wacc - slow)
     equity = explicit + terminal + p.cash - p.debt
     return {

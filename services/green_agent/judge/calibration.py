@@ -1,0 +1,228 @@
+"""How far a judge agrees with people: asks it for the labels' verdicts, also in other words and in another order."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from math import atanh, sqrt, tanh
+from typing import Final
+
+from services.contract import agreement, estimators
+from services.contract.assessment import PlannedTrial
+from services.contract.judgements import Judgement
+from services.contract.outcomes import Failure
+from services.contract.results import Section
+from services.contract.seeds import derive
+from services.green_agent.judge.asking import Case, Judge, Material, Scale
+from services.green_agent.judge.labels import Label
+from services.green_agent.judge.panel import JudgePanel
+from services.green_agent.judge.questions import Wording
+from services.green_agent.judge.records import Calibration, CriteriaFigures, Figure, Flips, ScaleFigures
+
+UNDEFINED: Final = Figure(value=None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judged:
+    """A label with what the judge said; a boolean for a criterion, a number for a scale."""
+
+    label: Label
+    said: float
+
+
+@dataclass(kw_only=True, slots=True)
+class _Heard:
+    """Everything the judge said in one wording."""
+
+    judged: dict[int, Judged] = field(default_factory=dict)
+    """By place of the label."""
+    failed: Counter[str] = field(default_factory=Counter)
+
+
+async def calibrate(panel: JudgePanel, labels: Sequence[Label]) -> Calibration:
+    """Ask the judge for every label and compare. Labels without a verdict are counted by kind, not guessed."""
+    record: list[Judgement] = []
+    plain = await _hear(panel, labels, record, "plain")
+    paraphrased = await _hear(panel, labels, record, "paraphrased")
+    swapped = await _hear(panel, labels, record, "swapped")
+    costs = [made.cost_usd for made in record if not made.cached and made.input_tokens is not None]
+    known = [cost for cost in costs if cost is not None]
+    return Calibration(
+        judge=panel.name,
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        labels_sha256=_digest(labels),
+        failed=dict(plain.failed),
+        criteria=criteria_figures([one for one in plain.judged.values() if one.label.met is not None], labels),
+        scales=_scales(plain, labels),
+        paraphrased=_flips(plain, paraphrased),
+        swapped=_flips(plain, swapped),
+        cost_usd=sum(known) if len(known) == len(costs) else None,
+    )
+
+
+def criteria_figures(judged: Sequence[Judged], labels: Sequence[Label]) -> CriteriaFigures | None:
+    """Figures over verdicts on criteria; None when there are no such labels."""
+    asked = sum(label.met is not None for label in labels)
+    if not asked:
+        return None
+    counts = Counter((bool(one.label.met), bool(one.said)) for one in judged)
+    right = counts[True, True] + counts[False, False]
+    said_met, truly_met = counts[True, True] + counts[False, True], counts[True, True] + counts[True, False]
+    lengths = [len(one.label.answer) for one in judged]
+    return CriteriaFigures(
+        labels=asked,
+        judged=len(judged),
+        accuracy=_share(right, len(judged)),
+        precision=_share(counts[True, True], said_met),
+        recall=_share(counts[True, True], truly_met),
+        kappa=_kappa(judged),
+        length_correlation=_correlation([one.said for one in judged], lengths),
+        length_correlation_of_labels=_correlation([float(bool(one.label.met)) for one in judged], lengths),
+    )
+
+
+def scale_figures(judged: Sequence[Judged], *, labels: int) -> ScaleFigures:
+    """Figures over the ratings on one scale."""
+    given = [float(one.label.score or 0) for one in judged]
+    said = [one.said for one in judged]
+    errors = [abs(a - b) for a, b in zip(given, said, strict=True)]
+    return ScaleFigures(
+        labels=labels,
+        judged=len(judged),
+        mean_absolute_error=_mean(errors),
+        correlation=_fisher(_correlation(given, said), len(judged)),
+        length_correlation=_correlation(said, [len(one.label.answer) for one in judged]),
+    )
+
+
+async def _hear(panel: JudgePanel, labels: Sequence[Label], record: list[Judgement], wording: Wording) -> _Heard:
+    """Ask about every answer once, all of its criteria together."""
+    heard = _Heard()
+    groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for place, label in enumerate(labels):
+        groups[_group(label)].append(place)
+    async with asyncio.TaskGroup() as group:
+        for places in groups.values():
+            trial = _trial(labels[places[0]])
+            judge = panel.for_trial(trial, record, wording=wording)
+            group.create_task(_ask(judge, {place: labels[place] for place in places}, heard))
+    return heard
+
+
+def _group(label: Label) -> tuple[object, ...]:
+    return (
+        label.task_id, label.answer, label.question, label.references, label.instructions, label.score is None
+    )  # fmt: skip
+
+
+async def _ask(judge: Judge, labels: Mapping[int, Label], heard: _Heard) -> None:
+    first = next(iter(labels.values()))
+    case = _case(first)
+    try:
+        if first.met is not None:
+            verdict = await judge.criteria(case, [label.criterion for label in labels.values()])
+            said = [float(met) for met in verdict.met]
+        else:
+            scales = {label.criterion_id: _scale(label) for label in labels.values()}
+            rated = await judge.scales(case, [*scales.values()])
+            said = [rated.scores[label.criterion_id] for label in labels.values()]
+    except Failure as failure:
+        heard.failed[failure.kind] += len(labels)
+        return
+    for (place, label), value in zip(labels.items(), said, strict=True):
+        heard.judged[place] = Judged(label=label, said=value)
+
+
+def _case(label: Label) -> Case:
+    question = (Material(name="question", text=label.question, role="question"),) if label.question else ()
+    references = tuple(
+        Material(name=f"reference {number}", text=text, role="reference")
+        for number, text in enumerate(label.references, start=1)
+    )
+    answer = Material(name="answer", text=label.answer, role="answer")
+    return Case(instructions=label.instructions, materials=(*question, *references, answer))
+
+
+def _scale(label: Label) -> Scale:
+    return Scale(name=label.criterion_id, lowest=label.lowest, highest=label.highest, anchors=label.criterion)
+
+
+def _trial(label: Label) -> PlannedTrial:
+    section = Section.PROFESSIONAL_TASKS
+    return PlannedTrial(
+        benchmark="calibration", section=section, stratum="calibration", task_id=label.task_id, task_digest=""
+    )
+
+
+def _scales(heard: _Heard, labels: Sequence[Label]) -> dict[str, ScaleFigures]:
+    asked = Counter(label.criterion_id for label in labels if label.score is not None)
+    return {
+        name: scale_figures(
+            [one for one in heard.judged.values() if one.label.score is not None and one.label.criterion_id == name],
+            labels=count,
+        )
+        for name, count in sorted(asked.items())
+    }
+
+
+def _flips(plain: _Heard, other: _Heard) -> Flips:
+    """Verdicts that exist in both wordings and differ."""
+    both = [place for place in plain.judged if place in other.judged]
+    flipped = sum(plain.judged[place].said != other.judged[place].said for place in both)
+    return Flips(compared=len(both), flipped=flipped, share=_share(flipped, len(both)))
+
+
+def _kappa(judged: Sequence[Judged]) -> Figure:
+    if not judged:
+        return UNDEFINED
+    clusters: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
+    for one in judged:
+        clusters[one.label.task_id].append((bool(one.label.met), bool(one.said)))
+    people, judge = zip(*(pair for pairs in clusters.values() for pair in pairs), strict=True)
+    interval = agreement.cohen_kappa_interval([*clusters.values()], seed=derive(0, "calibration", "kappa"))
+    return _figure(agreement.cohen_kappa(people, judge), interval)
+
+
+def _share(part: int, whole: int) -> Figure:
+    if not whole:
+        return UNDEFINED
+    return _figure(part / whole, estimators.wilson(successes=part, trials=whole))
+
+
+def _mean(values: Sequence[float]) -> Figure:
+    if not values:
+        return UNDEFINED
+    # The bootstrap cannot see beyond its sample: equal values would give an interval of no width.
+    spread = len(set(values)) > 1
+    interval = estimators.bootstrap_mean(values, seed=derive(0, "calibration", "error")) if spread else None
+    return _figure(statistics.fmean(values), interval)
+
+
+def _correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Pearson's r; None where one side does not vary."""
+    if len(set(first)) < 2 or len(set(second)) < 2:
+        return None
+    return statistics.correlation(first, second)
+
+
+def _fisher(r: float | None, count: int) -> Figure:
+    """R with the interval of its z-transform; without one for four pairs or fewer, and for a perfect r."""
+    if r is None or count <= 4 or abs(r) >= 1:
+        return Figure(value=r)
+    half = estimators.Z95 / sqrt(count - 3)
+    return Figure(value=r, low=tanh(atanh(r) - half), high=tanh(atanh(r) + half))
+
+
+def _figure(value: float | None, interval: estimators.Interval | None) -> Figure:
+    if value is None or interval is None:
+        return Figure(value=value)
+    return Figure(value=value, low=interval.low, high=interval.high)
+
+
+def _digest(labels: Sequence[Label]) -> str:
+    return hashlib.sha256("\n".join(label.model_dump_json() for label in labels).encode()).hexdigest()
