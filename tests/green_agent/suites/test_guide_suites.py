@@ -8,7 +8,7 @@ import pytest
 from services.contract.assessment import Plan, parse_config
 from services.green_agent.precedence import settle
 from services.green_agent.preparation import prepare
-from services.green_agent.suite import Suite, SuiteError, load_suite
+from services.green_agent.suite import Suite, SuiteError, bundled_suite, load_suite
 from tests.green_agent.suites import mirror
 from tests.support.peer_files import needs_peer_files
 
@@ -159,11 +159,7 @@ def test_our_suites_reach_their_counts_with_nothing_private(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    plan = plan_of(load_suite(Path(f"eval_{name}.yaml")) if name == "medium" else load_suite(_ours(name)))
+    plan = plan_of(load_suite(bundled_suite(name)))
 
     assert len(plan.trials) == total
     assert not plan.shortfalls
-
-
-def _ours(name: str) -> Path:
-    return Path(__file__).parents[3] / "config" / "evals" / f"{name}.yaml"
