@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from services.contract.assessment import Shortfall, Strategy
@@ -65,8 +65,8 @@ class Selection:
 
     picks: tuple[Pick, ...]
     shortfalls: tuple[Shortfall, ...] = ()
-    twice: int = 0
-    """Tasks that stand in two entries; each is kept once."""
+    twice: Mapping[str, int] = field(default_factory=dict)
+    """By benchmark, how many tasks stand in a second entry too; each is kept once."""
 
 
 def allocate(total: int, *, weights: Mapping[str, float], caps: Mapping[str, int], seed: int) -> dict[str, int]:
@@ -128,7 +128,7 @@ def select(
     return Selection(
         picks=order,
         shortfalls=tuple(_shortfalls(pools, capped, type_limits or {}, total=total)),
-        twice=sum(map(len, entries.values())) - sum(map(len, unique.values())),
+        twice=_counts(entries) - _counts(unique),
     )
 
 
@@ -176,6 +176,10 @@ def _once(entries: Mapping[str, list[Pick]]) -> dict[str, list[Pick]]:
         unique[entry] = [pick for pick in picks if (pick.benchmark, pick.task.id) not in seen]
         seen |= {(pick.benchmark, pick.task.id) for pick in picks}
     return unique
+
+
+def _counts(entries: Mapping[str, list[Pick]]) -> Counter[str]:
+    return Counter(pick.benchmark for picks in entries.values() for pick in picks)
 
 
 def _capped(

@@ -293,7 +293,9 @@ def _trials_and_digest(settled: Settled, loaded: _Loaded, selection: planning.Se
     config, num_trials = settled.config, settled.suite.num_trials
     counts = Counter(pick.benchmark for pick in selection.picks)
     names = sorted({entry.pool.benchmark for entry in loaded.entries} | set(loaded.skipped))
-    benchmarks = tuple(_planned_benchmark(name, loaded, tasks=counts[name]) for name in names)
+    benchmarks = tuple(
+        _planned_benchmark(name, loaded, tasks=counts[name], twice=selection.twice.get(name, 0)) for name in names
+    )
     if (asked := len(selection.picks) * num_trials) > MAX_TRIALS:
         raise RequestError([f"num_trials: the plan would hold {asked} trials, at most {MAX_TRIALS} are possible"])
     whole = _trials(selection.picks, num_trials)
@@ -311,14 +313,12 @@ def _trials_and_digest(settled: Settled, loaded: _Loaded, selection: planning.Se
 _NEEDS: Final = ("never", "some", "all")
 
 
-def _planned_benchmark(name: str, loaded: _Loaded, *, tasks: int) -> PlannedBenchmark:
+def _planned_benchmark(name: str, loaded: _Loaded, *, tasks: int, twice: int) -> PlannedBenchmark:
     kind = benchmark_class(name)
     entries = [entry for entry in loaded.entries if entry.pool.benchmark == name]
     pairs = {(task.id, task.digest) for entry in entries for task in entry.pool.tasks}
     notes: dict[str, JsonValue] = {entry.pool.entry: dict(entry.benchmark.notes()) for entry in entries}
-    ids = Counter(task.id for entry in entries for task in entry.pool.tasks)
-    if twice := sum(count - 1 for count in ids.values()):
-        notes["tasks_in_two_entries"] = twice
+    notes |= {"tasks_in_two_entries": twice} if twice else {}
     needs = [entry.benchmark.judge_need() for entry in entries]
     return PlannedBenchmark(
         name=name,

@@ -169,9 +169,9 @@ def suite_of(document: Document) -> Suite:
         suite = Suite.model_validate(raw | ({"datasets": usable} if listed else {}))
     except ValidationError as error:
         faults += explained(error, document, model=Suite)
-        raise SuiteError("\n".join(faults)) from None
+        raise SuiteError("\n".join(sorted(faults, key=document.line_of))) from None
     if faults:
-        raise SuiteError("\n".join(faults))
+        raise SuiteError("\n".join(sorted(faults, key=document.line_of)))
     return suite
 
 

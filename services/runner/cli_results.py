@@ -84,6 +84,24 @@ def export(*, reference: str, guide: bool, output: Path, results_dir: Path) -> N
         write_json(output, guide_document(run, result) if guide else results_document(run, result))
 
 
+@results.command()
+@click.argument("first", metavar="RUN")
+@click.argument("second", metavar="RUN")
+@shared_options
+def compare(*, first: str, second: str, results_dir: Path, as_json: bool) -> None:
+    """Print the paired difference of two runs of one plan, task by task, with its interval."""
+    from services.runner.comparison import compare, object_of, table_of  # noqa: PLC0415
+
+    with ending(), journal_in(results_dir) as journal:
+        runs = (journal.run(first), journal.run(second))
+        found = compare(runs[0], journal.rows(runs[0].id), runs[1], journal.rows(runs[1].id))
+    names = (runs[0].id, runs[1].id)
+    if as_json:
+        print_json(object_of(found, names))
+    else:
+        click.echo(table_of(found, names))
+
+
 @results.command("read")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contract.aggregation import aggregate, grade
+from services.contract.aggregation import aggregate, grade, judge_summary
+from services.contract.judgements import Judgement
 from services.contract.outcomes import Outcome
 from services.contract.results import AssessmentResult, Section, SubScore
 from tests.support.rows import plan_of, planned, row
@@ -115,3 +116,90 @@ def test_the_result_does_not_depend_on_row_order_and_bounds_hold_the_score(
 
 def test_grades_follow_the_published_steps() -> None:
     assert [grade(score) for score in (97, 96.9, 60, 59.9)] == ["A+", "A", "D", "F"]
+
+
+def test_a_section_may_be_the_mean_of_its_data_sets() -> None:
+    knowledge = Section.KNOWLEDGE_RETRIEVAL
+    trials = [*planned("bizfinbench", knowledge, tasks=3), *planned("prbench", knowledge, tasks=1)]
+    rows = [row(trial, score=float(trial.benchmark == "prbench")) for trial in trials]
+    by_tasks = plan_of(*trials)
+    by_datasets = by_tasks.model_copy(update={"section_mean": "datasets"})
+
+    assert aggregate(by_tasks, rows, metadata={}).overall_score.score == pytest.approx(25.0)
+    assert aggregate(by_datasets, rows, metadata={}).overall_score.score == pytest.approx(50.0)
+
+
+def test_bounds_of_a_mean_of_data_sets_weigh_the_data_sets_alike() -> None:
+    knowledge = Section.KNOWLEDGE_RETRIEVAL
+    trials = [*planned("bizfinbench", knowledge, tasks=4), *planned("prbench", knowledge, tasks=1)]
+    rows = [row(trial, score=1.0) for trial in trials[:2]]
+    plan = plan_of(*trials).model_copy(update={"section_mean": "datasets"})
+
+    overall = aggregate(plan, rows, metadata={}).overall_score
+
+    assert (overall.score, overall.lower, overall.upper) == (100.0, 25.0, 100.0)
+
+
+def test_a_skipped_data_set_opens_the_bounds_of_a_section_that_has_a_score() -> None:
+    plan = plan_of(*OPTIONS)
+    lost = plan.benchmarks[0].model_copy(update={"name": "another", "skipped": "not found", "tasks": 0})
+    plan = plan.model_copy(update={"benchmarks": (*plan.benchmarks, lost)})
+
+    result = aggregate(plan, [row(trial, score=0.5) for trial in OPTIONS], metadata={})
+
+    section = result.section_scores["options_trading"]
+    assert section is not None
+    assert (section.score, section.lower, section.upper, section.coverage) == (50.0, 0.0, 100.0, 1.0)
+    assert result.evaluation_metadata["complete"] is False
+
+
+def call(**fields: object) -> Judgement:
+    return Judgement(purpose="correct", model="m").model_copy(update=fields)
+
+
+def test_the_judge_is_summed_up_over_all_calls_failed_ones_included() -> None:
+    first = row(OPTIONS[0], score=1.0).model_copy(
+        update={
+            "judgements": (
+                call(kind="not_json", cost_usd=0.25, input_tokens=100, output_tokens=5),
+                call(cost_usd=0.5, input_tokens=100, output_tokens=20, injection_suspected=True),
+                call(injection_suspected=True, cached=True, cost_usd=8.0, input_tokens=9),
+            )
+        }
+    )
+    second = row(OPTIONS[1], score=1.0).model_copy(
+        update={"scored_by": "rule_fallback", "judgements": (call(kind="http_429", cost_usd=0.0),)}
+    )
+
+    judge = aggregate(plan_of(*OPTIONS), [first, second], metadata={}).evaluation_metadata["judge"]
+
+    assert judge == {
+        "models": ["m"],
+        "calls": 4,
+        "cached": 1,
+        "failures": {"http_429": 1, "not_json": 1},
+        "input_tokens": 200,
+        "output_tokens": 25,
+        "cost_usd": 0.75,
+        "latency_s": 0.0,
+        "cut": 0,
+        "evidence_missing": 0,
+        "trials_with_rule_fallback": 1,
+        "injections_suspected": 1,
+    }
+
+
+def test_one_unknown_price_makes_the_bill_unknown_and_no_call_costs_nothing() -> None:
+    judged = row(OPTIONS[0], score=1.0).model_copy(update={"judgements": (call(cost_usd=1.0), call())})
+
+    assert judge_summary([judged])["cost_usd"] is None
+    assert judge_summary([row(OPTIONS[0], score=1.0)])["cost_usd"] == 0
+
+
+def test_the_config_summary_counts_by_data_set_task_type_and_section() -> None:
+    assert aggregate(plan_of(*OPTIONS, *SYNTHETIC), [], metadata={}).config_summary == {
+        "total": 34,
+        "by_dataset": {"options": 14, "synthetic": 20},
+        "by_task_type": {"options/options": 14, "synthetic/synthetic": 20},
+        "by_category": {"options_trading": 14, "analytical_reasoning": 20},
+    }

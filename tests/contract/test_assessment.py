@@ -102,3 +102,16 @@ def test_keys_beside_participants_and_config_are_kept_as_ignored() -> None:
 @given(st.text())
 def test_any_text_that_is_no_request_is_rejected_in_few_words(text: str) -> None:
     assert len(faults(text)) <= 2_000
+
+
+def test_the_keys_of_the_finance_suite_are_read() -> None:
+    config = {"fill": "generate", "max_steps": "20", "judge": {"model": "m"}, "bizfinbench_limit": 7}
+    parsed = parse_request(request(config)).config
+
+    assert (parsed.fill, parsed.max_steps, parsed.judge) == ("generate", 20, {"model": "m"})
+    assert parsed.dataset_limits == {"bizfinbench": 7}
+
+
+@pytest.mark.parametrize("config", [{"fill": "all"}, {"max_steps": 0}, {"judge": "gpt-4o-mini"}])
+def test_keys_of_the_finance_suite_are_checked(config: dict[str, object]) -> None:
+    assert f"config.{next(iter(config))}" in faults(request(config))

@@ -1,5 +1,8 @@
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
+from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,6 +22,14 @@ def pool(benchmark: str, sizes: dict[str, int], *, weight: float = 1.0, shuffle:
         for n in range(size)
     )
     return Pool(entry=benchmark, benchmark=benchmark, weight=weight, tasks=tasks, shuffle=shuffle)
+
+
+def entry(name: str, tasks: list[Task], *, identity: str, **keys: Any) -> Pool:  # noqa: ANN401 - fields of Pool
+    return Pool(entry=name, identity=identity, benchmark="x", weight=keys.pop("weight", 1.0), tasks=tuple(tasks), **keys)
+
+
+def task(name: str, *, stratum: str = "a", group: str = "") -> Task:
+    return Task(id=name, stratum=stratum, prompt="?", digest="sha256:0", limit_group=group)
 
 
 def ids(picks: tuple[Pick, ...]) -> list[str]:
@@ -129,7 +140,7 @@ def test_asking_for_more_than_there_is_takes_all_and_says_so() -> None:
     selection = select([pool("x", {"a": 3})], strategy="stratified", total=10**6, seed=1)
 
     assert len(selection.picks) == 3
-    assert [(s.requested, s.available) for s in selection.shortfalls] == [(10**6, 3)]
+    assert [(s.stratum, s.requested, s.available) for s in selection.shortfalls] == [("total", 10**6, 3)]
 
 
 def test_an_empty_selection_is_refused() -> None:
@@ -166,3 +177,162 @@ def test_a_shard_keeps_the_running_order() -> None:
     places = [position[task_id] for task_id in ids(shard(whole, index=1, count=3))]
 
     assert all(earlier < later for earlier, later in pairwise(places))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "total", "expected"),
+    [
+        ({"biz": 3, "synthetic": 4, "options": 3}, 10, {"biz": 3, "synthetic": 4, "options": 3}),
+        (
+            {"biz": 700, "pr": 400, "synthetic": 15, "options": 14, "crypto": 12, "gdpval": 50},
+            1000,
+            {"biz": 509, "pr": 400, "synthetic": 15, "options": 14, "crypto": 12, "gdpval": 50},
+        ),
+        (
+            {"biz": 700, "pr": 400, "synthetic": 50, "options": 50, "crypto": 12, "gdpval": 50},
+            1000,
+            {"biz": 438, "pr": 400, "synthetic": 50, "options": 50, "crypto": 12, "gdpval": 50},
+        ),
+    ],
+)
+def test_the_guides_pools_give_the_published_plans(sizes: dict[str, int], total: int, expected: dict[str, int]) -> None:
+    pools = [pool(name, {f"{name}-t": size}) for name, size in sizes.items()]
+
+    picks = select(pools, strategy="stratified", total=total, seed=42).picks
+
+    assert Counter(pick.benchmark for pick in picks) == expected
+
+
+SIZES = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 12), min_size=1, max_size=4)
+ENTRIES = st.lists(
+    st.tuples(st.sampled_from(["x", "y", "z"]), SIZES, st.sampled_from([0.5, 1.0, 2.0]), st.booleans()),
+    min_size=1,
+    max_size=5,
+)
+
+
+def labelled(entries: list[tuple[str, dict[str, int], float, bool]], order: list[int]) -> list[Pool]:
+    """The entries in some order, labelled by their place as a suite does."""
+    pools = []
+    for place, number in enumerate(order):
+        benchmark, sizes, weight, shuffle = entries[number]
+        made = pool(benchmark, {f"{number % 2}{stratum}": size for stratum, size in sizes.items()}, weight=weight)
+        identity = repr(sorted(sizes.items())) + f"{weight} {shuffle} {number % 2}"
+        pools.append(replace(made, entry=f"{benchmark}#{place}", identity=identity, shuffle=shuffle))
+    return pools
+
+
+@given(ENTRIES, st.sampled_from(STRATEGIES), st.integers(1, 40), st.integers(0, 9), st.randoms(use_true_random=False))
+def test_permuted_entries_give_the_same_tasks_in_the_same_order(
+    entries: list[tuple[str, dict[str, int], float, bool]],
+    strategy: Strategy,
+    total: int,
+    seed: int,
+    shuffled: Random,
+) -> None:
+    order = list(range(len(entries)))
+    there = select(labelled(entries, order), strategy=strategy, total=total, seed=seed, type_limits={"x": 5})
+    shuffled.shuffle(order)
+
+    back = select(labelled(entries, order), strategy=strategy, total=total, seed=seed, type_limits={"x": 5})
+
+    assert [(pick.benchmark, pick.task.id) for pick in there.picks] == [
+        (pick.benchmark, pick.task.id) for pick in back.picks
+    ]
+
+
+@given(SIZES, st.sampled_from(STRATEGIES), st.integers(1, 30), st.integers(0, 9), st.randoms(use_true_random=False))
+def test_permuted_rows_of_a_shuffled_entry_give_the_same_plan(
+    sizes: dict[str, int], strategy: Strategy, total: int, seed: int, shuffled: Random
+) -> None:
+    straight = pool("x", sizes, shuffle=True)
+    rows = list(straight.tasks)
+    shuffled.shuffle(rows)
+
+    first, again = (
+        select([one], strategy=strategy, total=total, seed=seed).picks
+        for one in (straight, replace(straight, tasks=tuple(rows)))
+    )
+
+    assert ids(first) == ids(again)
+
+
+@given(SIZES, SIZES, st.integers(1, 30), st.integers(1, 30), st.integers(0, 9))
+def test_a_random_plan_of_fewer_tasks_is_part_of_one_of_more(
+    sizes: dict[str, int], others: dict[str, int], few: int, more: int, seed: int
+) -> None:
+    pools = [pool("x", sizes), pool("y", others)]
+
+    small = select(pools, strategy="random", total=few, seed=seed).picks
+    large = select(pools, strategy="random", total=few + more, seed=seed).picks
+
+    assert set(ids(small)) <= set(ids(large))
+
+
+def test_a_short_entry_is_topped_up_from_the_others_by_weight() -> None:
+    pools = [pool("x", {"a": 10}, weight=0.5), pool("y", {"b": 99}), pool("z", {"c": 99}, weight=2.0)]
+
+    picks = select(pools, strategy="weighted", total=100, seed=3).picks
+
+    assert Counter(pick.benchmark for pick in picks) == {"x": 10, "y": 30, "z": 60}
+
+
+def test_an_entry_of_weight_zero_is_left_alone_and_its_tasks_are_not_counted_as_there() -> None:
+    pools = [pool("x", {"a": 3}), pool("y", {"b": 99}, weight=0.0)]
+
+    selection = select(pools, strategy="weighted", total=10, seed=3)
+
+    assert len(selection.picks) == 3
+    assert [(s.requested, s.available) for s in selection.shortfalls] == [(10, 3)]
+
+
+def test_a_task_of_two_entries_is_kept_once_and_counted() -> None:
+    both = [task("t0"), task("t1")]
+    pools = [entry("x", both, identity="1"), entry("x#2", [*both, task("t2")], identity="2")]
+
+    selection = select(pools, strategy="stratified", total=None, seed=1)
+
+    assert (sorted(ids(selection.picks)), selection.twice) == (["t0", "t1", "t2"], {"x": 2})
+
+
+def test_the_head_of_a_stratum_holds_some_of_each_entry() -> None:
+    pools = [
+        entry("x", [task(f"en{n}") for n in range(9)], identity="1"),
+        entry("x#2", [task(f"cn{n}") for n in range(9)], identity="2"),
+    ]
+
+    assert sorted(ids(select(pools, strategy="stratified", total=4, seed=1).picks)) == ["cn0", "cn1", "en0", "en1"]
+
+
+def test_the_limit_of_a_type_is_shared_by_its_task_types() -> None:
+    pools = [pool("x", {"a": 20, "b": 20, "c": 1}), pool("y", {"d": 5})]
+
+    picks = select(pools, strategy="stratified", total=None, seed=1, type_limits={"x": 9}).picks
+
+    assert Counter(pick.stratum for pick in picks) == {("x", "a"): 4, ("x", "b"): 4, ("x", "c"): 1, ("y", "d"): 5}
+
+
+def test_the_limit_of_a_type_takes_the_head_of_a_sequential_plan() -> None:
+    pools = [pool("x", {"a": 3, "b": 3})]
+
+    picks = select(pools, strategy="sequential", total=None, seed=1, type_limits={"x": 4}).picks
+
+    assert ids(picks) == ["x-a-0", "x-a-1", "x-a-2", "x-b-0"]
+
+
+def test_what_falls_short_is_listed_by_group_entry_and_type() -> None:
+    grouped = [task("t0", group="a en"), task("t1", group="a en"), task("t2", group="a cn")]
+    pools = [
+        entry("x", grouped, identity="1", asked_per_group=2),
+        replace(pool("y", {"b": 3}), limit=5),
+        pool("z", {"c": 3}),
+    ]
+
+    found = select(pools, strategy="stratified", total=None, seed=1, type_limits={"z": 4}).shortfalls
+
+    assert [(s.stratum, s.requested, s.available) for s in found] == [("x / a cn", 2, 1), ("y", 5, 3), ("z", 4, 3)]
+
+
+def test_a_stratum_asked_for_by_name_must_hold_something() -> None:
+    with pytest.raises(PlanningError, match="asked for by name and empty: x / b"):
+        select([replace(pool("x", {"a": 3}), named=("a", "b"))], strategy="random", total=None, seed=1)

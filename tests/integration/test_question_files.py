@@ -27,7 +27,8 @@ def suite(folder: Path) -> Path:
 def right_answers() -> dict[str, str]:
     synthetic = Synthetic(SyntheticConfig(type="synthetic", path=str(SYNTHETIC)), SETTING).tasks()
     options = Options(OptionsConfig(type="options", path=str(OPTIONS)), SETTING).tasks()
-    return {task.prompt: f"FINAL ANSWER: {json.dumps(dict(task.keys))}" for task in [*synthetic, *options]}
+    asked = [(task.prompt, task.keys) for task in synthetic] + [(task.prompt, task.keys) for task in options]
+    return {prompt: f"FINAL ANSWER: {json.dumps(dict(keys))}" for prompt, keys in asked}
 
 
 async def test_right_answers_to_both_files_are_worth_100_on_the_plan_without_a_judge(tmp_path: Path) -> None:

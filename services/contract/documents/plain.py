@@ -62,9 +62,14 @@ def read_html(content: bytes, order: Order) -> Extract:
     page = _Page()
     page.feed(text)
     page.close()
-    lines = (" ".join(line.split(" ")).strip(" ") for line in "".join(page.said).split("\n"))
-    shown = read_text("\n".join(line for line in lines if line.strip()).encode(), order)
+    lines = (_tidy(line) for line in "".join(page.said).split("\n"))
+    shown = read_text("\n".join(line for line in lines if line).encode("utf-8", "replace"), order)
     return shown.model_copy(update={"notes": [*notes, *shown.notes]})
+
+
+def _tidy(line: str) -> str:
+    """One line of a page: blanks as a browser shows them, cells still apart by tabs."""
+    return "\t".join(" ".join(cell.split()) for cell in line.split("\t")).strip()
 
 
 class _Page(HTMLParser):

@@ -158,6 +158,7 @@ class PRBench(Benchmark[PRBenchConfig, PRBenchTask]):
 
     def tasks(self) -> Sequence[PRBenchTask]:
         """The tasks of every split, at most `limit` of each. Raises DatasetError."""
+        self._report = _Report()
         found = {split: self._of_split(split) for split in self.config.splits}
         if self.config.topics is not None:
             found = {split: self._on_topic(tasks, found) for split, tasks in found.items()}

@@ -5,14 +5,10 @@ A row is a JSON object: no NaN, no bytes, no text beyond `LONGEST_TEXT`. What a 
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
 import decimal
-import hashlib
-import io
-import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -38,25 +34,14 @@ class NumberedRow:
     """1-based line or row, as people count."""
     values: Row
 
-    @property
-    def digest(self) -> str:
-        """Hex sha256 of the row, independent of key order and file format."""
-        return row_sha256(self.values)
-
 
 OnBad = Callable[[str], None]
 """Told of a bad row instead of raising; the text names file and row."""
 
 
-def row_sha256(row: Row) -> str:
-    """Hex sha256 of a row as JSON with sorted keys, no blanks, non-ASCII kept."""
-    text = json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def read_rows(path: Path, *, on_bad: OnBad | None = None) -> list[NumberedRow]:
-    """The rows of a .jsonl, .csv or .parquet file. Raises DataError, also when there is none."""
-    readers = {".jsonl": read_jsonl, ".csv": read_csv, ".parquet": read_parquet}
+    """The rows of a .jsonl or .parquet file. Raises DataError, also when there is none."""
+    readers = {".jsonl": read_jsonl, ".parquet": read_parquet}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"{path.name}: expected one of {', '.join(readers)}")
@@ -68,20 +53,6 @@ def read_jsonl(path: Path, *, on_bad: OnBad | None = None) -> list[NumberedRow]:
     lines = _text(path).split("\n")
     parsed = ((number, _object(line)) for number, line in enumerate(lines, 1) if line.strip())
     return _kept(path, "line", parsed, on_bad)
-
-
-def read_csv(path: Path, *, on_bad: OnBad | None = None) -> list[NumberedRow]:
-    """The rows of a CSV file with a header, every value text. Raises DataError, also when there is none."""
-    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
-    try:
-        header = next(reader, [])
-        records = list(reader)
-    except csv.Error as error:
-        raise DataError(f"{path.name} line {reader.line_num}: not CSV ({error})") from None
-    if not header or len(set(header)) != len(header):
-        raise DataError(f"{path.name}: expected a header with distinct names, got {header!r:.200}")
-    parsed = ((number, _record(header, record)) for number, record in enumerate(records, 1) if record)
-    return _kept(path, "row", parsed, on_bad)
 
 
 def read_parquet(path: Path, *, on_bad: OnBad | None = None) -> list[NumberedRow]:
@@ -96,17 +67,6 @@ def read_parquet(path: Path, *, on_bad: OnBad | None = None) -> list[NumberedRow
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise DataError(f"{path.name}: not a readable Parquet file ({reason})") from None
     return _kept(path, "row", ((number, _plain_row(record)) for number, record in enumerate(records, 1)), on_bad)
-
-
-def read_json(path: Path) -> JsonValue:
-    """One JSON document. Raises DataError."""
-    try:
-        value: JsonValue = from_json(_text(path), allow_inf_nan=False)
-    except ValueError as error:
-        raise DataError(f"{path.name}: not JSON ({error})") from None
-    if fault := _fault(value):
-        raise DataError(f"{path.name}: {fault}")
-    return value
 
 
 Parsed = Iterable[tuple[int, Row | str]]
@@ -138,12 +98,6 @@ def _object(line: str) -> Row | str:
     except ValueError as error:
         return f"not JSON ({error})"
     return value if isinstance(value, dict) else f"expected an object, got {type(value).__name__}"
-
-
-def _record(header: Sequence[str], record: Sequence[str]) -> Row | str:
-    if len(record) != len(header):
-        return f"{len(record)} fields, expected {len(header)}"
-    return dict(zip(header, record, strict=True))
 
 
 def _plain_row(record: dict[str, object]) -> Row | str:

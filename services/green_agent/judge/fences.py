@@ -14,6 +14,8 @@ from typing import Final
 
 from services.green_agent.judge.asking import Material
 
+LONGEST_NAME: Final = 200
+"""Characters of a name that are shown. A name is never cut to fit, so it may not fill the context."""
 _MARKS: Final = re.compile(r"<{3,}")
 # Servers render chat templates to text and read special tokens wherever they stand in it.
 _TOKENS: Final = re.compile(
@@ -67,5 +69,5 @@ def _is_plain(material: Material) -> bool:
 
 def fence(label: str, material: Material, text: str, mark: str) -> str:
     """The text between its fences; a name that is more than a label stands inside, as data."""
-    named = "" if _is_plain(material) else f"name: {neutral(material.name).text}\n"
+    named = "" if _is_plain(material) else f"name: {neutral(material.name[:LONGEST_NAME]).text}\n"
     return f"<<<BEGIN {label} {mark}>>>\n{named}{text}\n<<<END {label} {mark}>>>"

@@ -7,6 +7,7 @@ is contained in a reply never scores. Every step is linear in the length of the 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -67,6 +68,8 @@ class NumberKey:
         return any(self._near(got, expected) for got, expected in _readings(answer, self.number))
 
     def _near(self, got: float, expected: float) -> bool:
+        if not math.isfinite(got):
+            return False  # the interval around an infinite prediction would hold everything
         if self.centre is Centre.PREDICTION:
             margin = self.tolerance * abs(got)
         else:
@@ -161,7 +164,7 @@ def number_key(reference: str, *, tolerance: float, centre: Centre = Centre.REFE
     tokens = numbers_in(answer_passage(text).text)
     eligible = [token for token in tokens if token.eligible]
     found = eligible if len(eligible) == 1 else tokens
-    if len(found) != 1 or _letters(text) > WORDS_BESIDE_NUMBER:
+    if len(found) != 1 or not math.isfinite(found[0].scaled) or _letters(text) > WORDS_BESIDE_NUMBER:
         return None
     return NumberKey(number=found[0], tolerance=tolerance, centre=centre)
 

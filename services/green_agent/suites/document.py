@@ -46,6 +46,11 @@ class Document:
         line = "" if at is None else f":{self.lines[at]}"
         return f"{self.origin}{line}{' ' if path else ''}{dotted(path)}"
 
+    def line_of(self, fault: str) -> int:
+        """The line a fault begins with; 0 without one."""
+        number = fault.removeprefix(f"{self.origin}:").partition(" ")[0].rstrip(":")
+        return int(number) if number.isdecimal() else 0
+
 
 def dotted(path: KeyPath) -> str:
     """`datasets[4].evaluation.trading_fee`."""

@@ -38,7 +38,7 @@ def criterion(number: int, weight_class: str, weight: object) -> dict[str, Any]:
     return {"id": f"c{number}", "title": f"criterion {number} of weight {weight}", "annotations": annotations | own}
 
 
-def row(task: str, *weights: tuple[str, object], topic: str = "Risk", **columns: object) -> dict[str, Any]:
+def row(task: str, *weights: tuple[str, object], topic: str = "Risk", **columns: Any) -> dict[str, Any]:
     rubric = [criterion(number, *weight) for number, weight in enumerate(weights or FOUR)]
     asked = {"turns": 1, "prompt_0": f"Question of {task}?", "scratchpad": "the expert's secret"}
     return asked | {"task": task, "field": "Finance", "topic": topic, "rubric": rubric} | columns
@@ -50,12 +50,12 @@ def write(folder: Path, split: str, rows: Sequence[dict[str, Any]]) -> Path:
     return folder
 
 
-def benchmark(folder: Path, *, seed: int = 7, **keys: object) -> PRBench:
+def benchmark(folder: Path, *, seed: int = 7, **keys: Any) -> PRBench:
     config = PRBenchConfig.model_validate({"type": "prbench", "path": str(folder), "splits": ["finance"], **keys})
     return PRBench(config, Setting(seed=seed, store=Store(folders=(), mirror=None)))
 
 
-async def judged(folder: Path, judge: ScriptedJudge | None, *, reply: str = "An answer.", **keys: object) -> Score:
+async def judged(folder: Path, judge: ScriptedJudge | None, *, reply: str = "An answer.", **keys: Any) -> Score:
     loaded = benchmark(folder, **keys)
     (task,) = loaded.tasks()
     session = ScriptedSession(reply)
@@ -198,7 +198,7 @@ def test_a_folder_without_the_split_is_an_error(tmp_path: Path) -> None:
         benchmark(tmp_path).tasks()
 
 
-CONVERSATION = {
+CONVERSATION: dict[str, Any] = {
     "turns": 2,
     "prompt_0": "First?",
     "reference_texts_0": ["Law A", ""],
@@ -371,8 +371,8 @@ def test_all_good_and_no_harm_is_everything(weights: list[float]) -> None:
     best = points(weights, [weight > 0 for weight in weights])
     worst = points(weights, [weight < 0 for weight in weights])
 
-    assert (best.clipped, best.minmax) == (pytest.approx(1.0), pytest.approx(1.0))
-    assert (worst.clipped, worst.minmax) == (0.0, pytest.approx(0.0))
+    assert [best.clipped, best.minmax] == pytest.approx([1.0, 1.0])
+    assert [worst.clipped, worst.minmax] == pytest.approx([0.0, 0.0])
 
 
 def test_a_verdict_with_another_count_is_refused() -> None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import math
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from services.green_agent.data.errors import DataError
-from services.green_agent.data.rows import LONGEST_TEXT, Row, read_rows, row_sha256
+from services.green_agent.data.rows import LONGEST_TEXT, read_rows
 
 
 def test_lines_are_counted_as_people_count_and_blank_ones_passed_over(tmp_path: Path) -> None:
@@ -100,33 +97,3 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, name: str, content: b
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.jsonl cannot be read \(No such file or directory\)"):
         read_rows(tmp_path / "gone.jsonl")
-
-
-plain = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**53), 2**53)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
-)
-
-
-@given(row=st.dictionaries(st.text(max_size=5), plain, max_size=4))
-def test_the_digest_of_a_row_does_not_depend_on_the_order_of_its_keys(row: Row) -> None:
-    turned = dict(reversed(row.items()))
-
-    assert row_sha256(turned) == row_sha256(row)
-    assert row_sha256({**row, "one more key": 1}) != row_sha256(row)
-
-
-def test_the_digest_is_that_of_compact_json_with_sorted_keys() -> None:
-    assert (
-        row_sha256({"b": "é", "a": 1})
-        == (
-            __import__("hashlib").sha256(
-                json.dumps({"a": 1, "b": "é"}, ensure_ascii=False, separators=(",", ":")).encode()
-            )
-        ).hexdigest()
-    )

@@ -105,11 +105,22 @@ def test_a_template_without_valid_parameters_gives_up_after_twenty_redraws() -> 
         tries.append(params)
         return asked(params, rng)
 
-    draw = draw_question(GROWTH, ask, random.Random(1), taken=set(), apart_from=[100 * a / b for a in (10, 40, 20, 50) for b in (110, 120)])
+    draw = draw_question(
+        GROWTH,
+        ask,
+        random.Random(1),
+        taken=set(),
+        apart_from=[100 * a / b for a in (10, 40, 20, 50) for b in (110, 120)],
+    )
 
     assert draw is None
     assert len(tries) == 21
 
 
 def test_digests_do_not_hang_on_the_last_bits_of_a_key() -> None:
-    assert stable({"a": 0.1 + 0.2, "b": "sell", "c": 3, "d": True}) == {"a": "0.3", "b": "'sell'", "c": "3", "d": "True"}
+    assert stable({"a": 0.1 + 0.2, "b": "sell", "c": 3, "d": True}) == {
+        "a": "0.3",
+        "b": "'sell'",
+        "c": "3",
+        "d": "True",
+    }

@@ -178,6 +178,7 @@ class BizFinBench(Benchmark[BizFinBenchConfig, BizFinBenchTask]):
 
     def tasks(self) -> Sequence[BizFinBenchTask]:
         """The rows of every task type and language asked for. Raises DatasetError."""
+        self._report = _Report()
         tasks: list[BizFinBenchTask] = []
         for task_type in self._types():
             for language in dict.fromkeys(self.config.languages):

@@ -24,7 +24,7 @@ from services.green_agent.benchmarks.crypto.transforms import (
     noisy,
     parse_transform,
 )
-from services.green_agent.benchmarks.crypto.wire import Market, funding_interval_ms
+from services.green_agent.benchmarks.crypto.wire import Market
 
 BASELINE: Final = "baseline"
 NOISY: Final = "noisy"
@@ -167,7 +167,7 @@ class _Maker:
             warm=seen.warm,
             shown=seen.bars,
             clock_ms=0 if course.reveal else SHOWN_EPOCH_MS - seen.bars.times_ms[0],
-            funding_ms=funding_interval_ms(course.config),
+            funding_ms=course.config.funding_interval_ms,
         )
         return Episode(
             key=key,

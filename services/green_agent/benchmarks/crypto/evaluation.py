@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from services.green_agent.benchmarks.crypto.transforms import parse_transform
 
+HOUR_MS: Final = 3_600_000
 REFUSED: Final = ("sharpe_floor", "win_rate_floor", "win_rate_cap")
 """Keys of older suites that would move the score of doing nothing away from 50."""
 
@@ -100,7 +101,7 @@ class EvaluationConfig(BaseModel):
     decision_interval: int = Field(default=1, ge=1)
     """The agent is asked at every so many bars."""
     funding_interval_hours: float = Field(default=8.0, ge=0, allow_inf_nan=False)
-    """Funding is paid at UTC multiples of this; 0 switches it off."""
+    """Funding is paid at UTC multiples of this, a minute or more; 0 switches it off."""
     maintenance_margin: float = Field(default=0.01, ge=0, lt=1)
     """A position is liquidated when equity falls to this fraction of its notional."""
     liquidation_fee: float = Field(default=0.005, ge=0, lt=1)
@@ -130,8 +131,15 @@ class EvaluationConfig(BaseModel):
             raise ValueError(f"{', '.join(refused)}: refused, it would move the score of doing nothing away from 50")
         return value
 
+    @property
+    def funding_interval_ms(self) -> int:
+        """Milliseconds between funding payments; 0 when there are none."""
+        return round(self.funding_interval_hours * HOUR_MS)
+
     @model_validator(mode="after")
-    def _margin_leaves_room(self) -> EvaluationConfig:
+    def _can_be_run(self) -> EvaluationConfig:
+        if 0 < self.funding_interval_hours < 1 / 60:
+            raise ValueError(f"funding_interval_hours must be 0 or a minute or more, got {self.funding_interval_hours}")
         if self.maintenance_margin * self.max_leverage >= 1:
             raise ValueError(
                 f"maintenance_margin {self.maintenance_margin} must be below 1 / max_leverage ({self.max_leverage}), "

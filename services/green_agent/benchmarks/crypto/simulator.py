@@ -18,8 +18,6 @@ from services.green_agent.benchmarks.crypto.ledger import Event, Exit, Ledger, T
 
 Action = Literal["BUY", "SELL", "HOLD", "CLOSE"]
 
-HOUR_MS: Final = 3_600_000
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
@@ -141,9 +139,7 @@ class Simulation:
             raise ValueError("an episode needs at least 2 bars, one to decide at and one to trade in")
         self._slippage = slippage
         self._interval = config.decision_interval
-        self._funding_ms = (
-            max(round(config.funding_interval_hours * HOUR_MS), 1) if config.funding_interval_hours else 0
-        )
+        self._funding_ms = config.funding_interval_ms
         self._ledger = Ledger(config)
         self._indicators = Indicators()
         if warm is not None:
@@ -228,8 +224,9 @@ class Simulation:
         if not self._funding_ms:
             return
         before, now = self._bars.times_ms[t - 1], self._bars.times_ms[t]
-        for _ in range(now // self._funding_ms - before // self._funding_ms):
-            self._ledger.pay_funding(t, self._bars.opens[t], self._bars.funding[t - 1])
+        payments = now // self._funding_ms - before // self._funding_ms
+        if payments:
+            self._ledger.pay_funding(t, self._bars.opens[t], payments * self._bars.funding[t - 1])
 
     def _adverse(self, side: int) -> tuple[float, Exit] | None:
         """The trigger on the losing side that comes first; on a tie the stop, which has no penalty."""

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from services.green_agent.benchmarks.crypto.bars import Bars, significant
 from services.green_agent.benchmarks.crypto.evaluation import EvaluationConfig
 from services.green_agent.benchmarks.crypto.ledger import Event
-from services.green_agent.benchmarks.crypto.simulator import HOUR_MS, Account, Action, Decision, View
+from services.green_agent.benchmarks.crypto.simulator import Account, Action, Decision, View
 from services.green_agent.scoring.answers import objects_in
 from services.green_agent.scoring.numbers import LONGEST_TEXT, without_thoughts
 
@@ -207,11 +207,6 @@ def _bars_to_funding(market: Market, now: int) -> int | None:
 def _timestamp(milliseconds: int) -> str:
     moment = _EPOCH + timedelta(milliseconds=milliseconds)
     return moment.isoformat(timespec="seconds" if moment.microsecond == 0 else "milliseconds").replace("+00:00", "Z")
-
-
-def funding_interval_ms(config: EvaluationConfig) -> int:
-    """Milliseconds between funding payments; 0 when there are none."""
-    return round(config.funding_interval_hours * HOUR_MS)
 
 
 def _maybe(value: float | None) -> int | float | None:

@@ -48,6 +48,7 @@ def test_defaults_are_those_of_the_specification() -> None:
         ({"decision_interval": 0}, "greater than or equal to 1"),
         ({"initial_balance": 0}, "greater than 0"),
         ({"max_leverage": 200}, "maintenance_margin 0.01 must be below 1 / max_leverage"),
+        ({"funding_interval_hours": 0.001}, "must be 0 or a minute or more, got 0.001"),
         ({"return_cap": 0}, "greater than 0"),
         ({"price_noise_level": 0.5}, "less than or equal to 0.1"),
     ],

@@ -332,5 +332,5 @@ def test_a_file_without_an_item_of_the_filter_or_without_any_quantity_is_an_erro
         over(written(tmp_path, row()), categories=["race-to-10m"]).tasks()
     with pytest.raises(DatasetError, match="none of 1 items can be asked"):
         over(written(tmp_path, row(ground_truth={"view": "bullish"}))).tasks()
-    with pytest.raises(DatasetError, match="options: .*does not exist"):
+    with pytest.raises(DatasetError, match=r"options: .*does not exist"):
         over(tmp_path / "nowhere.json").tasks()

@@ -42,7 +42,9 @@ def earnings_quality(p: statements.Accruals) -> Keys:
     free_cash = p.operating_cash - p.invested_cash
     return {
         "average_noa_musd": p.assets_before + (p.assets_after - p.assets_before) / 2,
-        "balance_sheet_accruals_pct": 200 * (p.assets_after / p.assets_before - 1) / (p.assets_after / p.assets_before + 1),
+        "balance_sheet_accruals_pct": 200
+        * (p.assets_after / p.assets_before - 1)
+        / (p.assets_after / p.assets_before + 1),
         "cash_flow_accruals_pct": 200 * (p.net_income - free_cash) / (p.assets_before + p.assets_after),
         "cash_to_income": 1 - (p.net_income - p.operating_cash) / p.net_income,
     }
@@ -157,7 +159,7 @@ def bond_duration(p: instruments.Bond) -> Keys:
     flows[-1] = (p.years, flows[-1][1] + p.face)
 
     def price(yield_pct: float) -> float:
-        return sum(flow / (1 + yield_pct / 200) ** (2 * time) for time, flow in flows)
+        return math.fsum(flow * (1 + yield_pct / 200) ** (-2 * time) for time, flow in flows)
 
     value, step = price(p.bond_yield), 1e-3
     weighted = sum(time * flow / (1 + p.bond_yield / 200) ** (2 * time) for time, flow in flows)

@@ -42,9 +42,7 @@ def test_dcf_two_stage() -> None:
 
 def test_wacc_relever() -> None:
     key = valuation.WACC.key(
-        valuation.Relevered(
-            beta=1.3, leverage=0.8, target_leverage=0.5, tax=25, risk_free=4, premium=5.5, debt_cost=6
-        )
+        valuation.Relevered(beta=1.3, leverage=0.8, target_leverage=0.5, tax=25, risk_free=4, premium=5.5, debt_cost=6)
     )
 
     assert key["relevered_beta"] == pytest.approx(1.1171875, rel=1e-6)
@@ -123,9 +121,7 @@ def test_break_even_mix() -> None:
 
 def test_npv_tax_shield() -> None:
     key = valuation.PROJECT.key(
-        valuation.Project(
-            investment=1000, years=5, rate=10, tax=25, ebitda=320, working_capital=80, salvage=150
-        )
+        valuation.Project(investment=1000, years=5, rate=10, tax=25, ebitda=320, working_capital=80, salvage=150)
     )
 
     assert key["npv_usd"] == pytest.approx(138_855.5178, rel=1e-6)
@@ -143,9 +139,7 @@ def test_earnings_quality() -> None:
 
 def test_parity_arbitrage() -> None:
     key = instruments.PARITY.key(
-        instruments.Parity(
-            call=9.2, put=6.1, spot=102, strike=100, rate=4, months=9, dividend=1, dividend_months=3
-        )
+        instruments.Parity(call=9.2, put=6.1, spot=102, strike=100, rate=4, months=9, dividend=1, dividend_months=3)
     )
 
     assert key["gap_usd"] == pytest.approx(-0.865397, rel=1e-6)
@@ -203,9 +197,7 @@ def test_loan_balance() -> None:
 
 def test_lbo_returns() -> None:
     key = valuation.BUYOUT.key(
-        valuation.Buyout(
-            ebitda=100, entry_multiple=8, exit_multiple=8, debt_multiple=5, growth=6, years=5, repaid=40
-        )
+        valuation.Buyout(ebitda=100, entry_multiple=8, exit_multiple=8, debt_multiple=5, growth=6, years=5, repaid=40)
     )
 
     assert key["moic"] == pytest.approx(2.568602, rel=1e-6)

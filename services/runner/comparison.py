@@ -1,0 +1,115 @@
+"""Two runs of one plan: the paired difference of their scores, task by task, with its interval.
+
+Tasks differ more than agents do, and in trading most of a scenario's result is luck; over identical tasks that part cancels.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Final
+
+from pydantic import JsonValue
+
+from services.contract.estimators import bootstrap_mean
+from services.contract.outcomes import POLICY
+from services.contract.results import TaskResult
+from services.contract.seeds import derive
+from services.runner.failures import PlanChangedError
+from services.runner.journal import RunRecord
+from services.runner.summary import aligned
+
+OVERALL: Final = "all tasks"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """First minus second over the tasks both were counted in; points of 100."""
+
+    benchmark: str
+    first: float
+    second: float
+    difference: float
+    low: float
+    high: float
+    """95 % interval of the difference, by bootstrap over tasks."""
+    tasks: int
+    better: int
+    """Tasks in which the first scored more."""
+    worse: int
+    left_out: int
+    """Tasks that one of the two has no score for."""
+
+
+def compare(
+    first: RunRecord, first_rows: Iterable[TaskResult], second: RunRecord, second_rows: Iterable[TaskResult]
+) -> list[Difference]:
+    """The differences by benchmark, and over all tasks. Raises PlanChangedError when the runs asked different things."""
+    if first.plan.digest != second.plan.digest:
+        raise PlanChangedError(
+            f"run {first.id} has plan {first.plan.digest}, run {second.id} has {second.plan.digest}: only runs of one plan"
+            " are compared task by task"
+        )
+    one, other = _task_scores(first_rows), _task_scores(second_rows)
+    planned: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for benchmark, task_id in dict.fromkeys((trial.benchmark, trial.task_id) for trial in first.plan.trials):
+        planned[benchmark].append((benchmark, task_id))
+    groups = {**planned, OVERALL: [key for keys in planned.values() for key in keys]}
+    found = []
+    for name, keys in groups.items():
+        pairs = [(one[key], other[key]) for key in keys if key in one and key in other]
+        if pairs:
+            found.append(_difference(name, pairs, left_out=len(keys) - len(pairs), seed=first.plan.seed))
+    return found
+
+
+def table_of(found: Sequence[Difference], names: tuple[str, str]) -> str:
+    """Aligned text; says what is compared."""
+    head = ("", "first", "second", "difference", "95 % interval", "better/worse", "tasks", "left out")
+    body = [
+        (
+            row.benchmark,
+            f"{row.first:.1f}",
+            f"{row.second:.1f}",
+            f"{row.difference:+.1f}",
+            f"{row.low:+.1f}..{row.high:+.1f}",
+            f"{row.better}/{row.worse}",
+            str(row.tasks),
+            str(row.left_out),
+        )
+        for row in found
+    ]
+    return "\n".join([f"first   {names[0]}", f"second  {names[1]}", "", *aligned([head, *body])])
+
+
+def object_of(found: Sequence[Difference], names: tuple[str, str]) -> dict[str, JsonValue]:
+    """The object of `--json`."""
+    return {"first": names[0], "second": names[1], "differences": [asdict(row) for row in found]}
+
+
+def _task_scores(rows: Iterable[TaskResult]) -> dict[tuple[str, str], float]:
+    """Mean over the counted trials of each task, 0..1."""
+    scores: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in rows:
+        if POLICY[row.outcome].counts and row.score is not None:
+            scores[row.benchmark, row.task_id].append(row.score)
+    return {key: fmean(found) for key, found in scores.items()}
+
+
+def _difference(name: str, pairs: Sequence[tuple[float, float]], *, left_out: int, seed: int) -> Difference:
+    gaps = [100 * (one - other) for one, other in pairs]
+    interval = bootstrap_mean(gaps, seed=derive(seed, "difference", name))
+    return Difference(
+        benchmark=name,
+        first=100 * fmean(one for one, _ in pairs),
+        second=100 * fmean(other for _, other in pairs),
+        difference=fmean(gaps),
+        low=interval.low,
+        high=interval.high,
+        tasks=len(pairs),
+        better=sum(gap > 0 for gap in gaps),
+        worse=sum(gap < 0 for gap in gaps),
+        left_out=left_out,
+    )

@@ -1,0 +1,55 @@
+import pytest
+
+from services.contract.outcomes import Outcome
+from services.contract.results import Section, TaskResult
+from services.runner.comparison import OVERALL, compare, table_of
+from services.runner.failures import PlanChangedError
+from services.runner.journal import RunRecord
+from tests.support.rows import plan_of, planned, row
+
+TRIALS = planned("options", Section.OPTIONS_TRADING, tasks=40)
+
+
+def record(name: str, *, tasks: int = 40) -> RunRecord:
+    plan = plan_of(*TRIALS[:tasks])
+    return RunRecord(id=name, created="", name="", scenario={}, request={}, plan=plan, provenance={})
+
+
+def rows(*scores: float | None) -> list[TaskResult]:
+    return [
+        row(trial, Outcome.INFRA_ERROR) if score is None else row(trial, score=score)
+        for trial, score in zip(TRIALS, scores, strict=False)
+    ]
+
+
+def test_a_constant_edge_over_noisy_tasks_is_seen_exactly() -> None:
+    noisy = [(n * 7 % 10) / 20 for n in range(40)]
+
+    found = compare(record("a"), rows(*(score + 0.25 for score in noisy)), record("b"), rows(*noisy))
+
+    options, overall = found
+    assert (options.benchmark, overall.benchmark) == ("options", OVERALL)
+    assert options.difference == pytest.approx(25.0)
+    assert (options.low, options.high) == (pytest.approx(25.0), pytest.approx(25.0))
+    assert (options.better, options.worse, options.tasks, options.left_out) == (40, 0, 40, 0)
+
+
+def test_equal_agents_differ_by_an_interval_around_zero() -> None:
+    one, other = [n % 2 for n in range(40)], [(n + 1) % 2 for n in range(40)]
+
+    (options, _) = compare(record("a"), rows(*one), record("b"), rows(*other))
+
+    assert options.difference == 0.0
+    assert options.low < 0 < options.high
+
+
+def test_tasks_one_of_the_two_has_no_score_for_are_left_out_and_counted() -> None:
+    (options, _) = compare(record("a"), rows(1, 1, None), record("b"), rows(1, None, 0, 0))
+
+    assert (options.tasks, options.left_out) == (1, 39)
+    assert "+0.0" in table_of([options], ("a", "b"))
+
+
+def test_runs_of_different_plans_are_not_compared() -> None:
+    with pytest.raises(PlanChangedError, match="only runs of one plan"):
+        compare(record("a"), rows(1), record("b", tasks=39), rows(1))
