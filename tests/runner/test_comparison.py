@@ -30,7 +30,7 @@ def test_a_constant_edge_over_noisy_tasks_is_seen_exactly() -> None:
     options, overall = found
     assert (options.benchmark, overall.benchmark) == ("options", OVERALL)
     assert options.difference == pytest.approx(25.0)
-    assert (options.low, options.high) == (pytest.approx(25.0), pytest.approx(25.0))
+    assert [options.low, options.high] == pytest.approx([25.0, 25.0])
     assert (options.better, options.worse, options.tasks, options.left_out) == (40, 0, 40, 0)
 
 

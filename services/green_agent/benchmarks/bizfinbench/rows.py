@@ -75,39 +75,32 @@ class _BadRowError(Exception):
     """A row that cannot be asked or graded; the text says why."""
 
 
-def read_rows(path: Path, *, name: str, skip_bad_rows: bool) -> Rows:
-    """All rows of a file called `name` for people. Raises DatasetError for a bad row unless those are skipped."""
-    rows: list[Row] = []
+def read_file(path: Path, *, skip_bad_rows: bool) -> Rows:
+    """All rows of a file. Raises DatasetError for a bad row unless those are skipped, and where none is left."""
     skipped: list[str] = []
-    for number, (line, content) in enumerate(_lines(path, name)):
-        try:
-            rows.append(_row(number, content))
-        except _BadRowError as error:
-            fault = f"{name}:{line}: {error}"
-            if not skip_bad_rows:
-                raise DatasetError(f"bizfinbench: {fault}; skip_bad_rows: true leaves such rows out") from None
-            skipped.append(fault)
+    rows: list[Row] = []
+    try:
+        found = read_jsonl(path, on_bad=skipped.append if skip_bad_rows else None)
+        for row in found:
+            try:
+                rows.append(_row(row))
+            except _BadRowError as error:
+                if not skip_bad_rows:
+                    raise
+                skipped.append(str(error))
+    except (DataError, _BadRowError) as error:
+        raise DatasetError(f"bizfinbench: {error}; `skip_bad_rows: true` leaves bad rows out") from None
+    if not rows:
+        raise DatasetError(f"bizfinbench: {path.name} holds no usable row ({len(skipped)} were skipped)")
     return Rows(rows=tuple(rows), skipped=tuple(skipped))
 
 
-def _lines(path: Path, name: str) -> Iterator[tuple[int, bytes]]:
-    """Lines that are not blank, with their 1-based numbers."""
+def _row(numbered: NumberedRow) -> Row:
     try:
-        with path.open("rb") as file:
-            for line, content in enumerate(file, start=1):
-                if content.strip():
-                    yield line, content
-    except OSError as error:
-        raise DatasetError(f"bizfinbench: {name} cannot be read ({error.strerror})") from None
-
-
-def _row(number: int, content: bytes) -> Row:
-    try:
-        line = _Line.model_validate_json(content)
+        line = _Line.model_validate(numbered.values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the line"
-        raise _BadRowError(f"{where}: {first['msg']}") from None
+        raise _BadRowError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     said = [Said(role=message.role, text=_text(message)) for message in line.messages]
     while said and said[-1].role != "user":
         said.pop()  # what is said after the last question could only be its answer
@@ -116,7 +109,7 @@ def _row(number: int, content: bytes) -> Row:
     reference = _text(line.choices[0].message)
     if not reference:
         raise _BadRowError("expected a reference in choices[0].message.content")
-    return Row(number=number, said=tuple(said), reference=reference)
+    return Row(number=numbered.number - 1, said=tuple(said), reference=reference)
 
 
 def _text(message: _Message) -> str:

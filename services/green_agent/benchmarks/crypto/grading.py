@@ -104,9 +104,7 @@ def _graded(episodes: Mapping[str, float], config: EvaluationConfig) -> Graded:
     kinds = {kind: episodes[kind] for kind in weights if kind != META}
     if META in weights:
         kinds[META] = meta_score([episodes[meta_key(name)] for name in config.meta_transforms])
-    # As shares, since sums of halves are exact: 50 in every episode stays 50 whatever the weights.
-    total = 100 * scenario_score({kind: value / 100 for kind, value in kinds.items()}, weights)
-    return Graded(kinds=kinds, total=min(100.0, max(0.0, total)))
+    return Graded(kinds=kinds, total=scenario_score(kinds, weights))
 
 
 def _answer(played: Sequence[Played]) -> str:

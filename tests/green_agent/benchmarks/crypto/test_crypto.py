@@ -209,9 +209,9 @@ async def test_a_stop_on_the_wrong_side_is_worth_what_the_order_is_worth_without
     assert with_stop.metrics["invalid_stop"] == 104
 
 
-async def mean_score(trader: Callable[[Request], str], *, scenarios: int = 24) -> float:
+async def mean_score(trader: Callable[[Request], str], *, scenarios: int = 12) -> float:
     """Mean of 0..100 over generated scenarios, baseline episodes alone."""
-    bench = benchmark(11, generator={"count": scenarios, "bars": 300}, evaluation=COSTS | BASELINE_ONLY)
+    bench = benchmark(11, generator={"count": scenarios, "bars": 200}, evaluation=COSTS | BASELINE_ONLY)
     scores = [await score(bench, task, await talk(bench, task, trader)) for task in bench.tasks()]
     return 100 * fmean(scored.score for scored in scores)
 
