@@ -1,6 +1,6 @@
 """An agent that answers every message after a fixed time and costs almost nothing itself, so that Assay is what is measured.
 
-python benchmarks/fixed_latency_agent.py --latency 0.05 --port 0 --ready-file F
+python benchmarks/fixed_latency_agent.py --latency 0.05 --port 0 --ready-file F [--answer TEXT]
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ CARD = {
 }
 
 
-def reply(body: dict[str, object], text: str) -> web.Response:
-    """A completed task whose answer has a 1 for every asked key."""
-    answer = "FINAL ANSWER: " + json.dumps(dict.fromkeys(ASKED.findall(text), 1))
+def reply(body: dict[str, object], text: str, answer: str | None) -> web.Response:
+    """A completed task whose answer is the given one, else has a 1 for every asked key."""
+    answer = answer or "FINAL ANSWER: " + json.dumps(dict.fromkeys(ASKED.findall(text), 1))
     artifact = {"artifactId": "a", "name": "reply", "parts": [{"text": answer}]}
     status = {"state": "TASK_STATE_COMPLETED"}
     task = {"id": uuid.uuid4().hex, "contextId": uuid.uuid4().hex, "status": status, "artifacts": [artifact]}
     return web.json_response({"jsonrpc": "2.0", "id": body["id"], "result": {"task": task}})
 
 
-def app(latency_s: float) -> web.Application:
+def app(latency_s: float, answer: str | None) -> web.Application:
     """The agent's routes."""
     made = web.Application()
 
     async def rpc(request: web.Request) -> web.Response:
         body = await request.json()
         await asyncio.sleep(latency_s)
-        return reply(body, body["params"]["message"]["parts"][0]["text"])
+        return reply(body, body["params"]["message"]["parts"][0]["text"], answer)
 
     async def card(request: web.Request) -> web.Response:
         url = str(request.url.origin()) + "/"
@@ -52,9 +52,9 @@ def app(latency_s: float) -> web.Application:
     return made
 
 
-async def serve(latency_s: float, port: int, ready: Path) -> None:
+async def serve(latency_s: float, port: int, ready: Path, answer: str | None) -> None:
     """Serve until killed."""
-    runner = web.AppRunner(app(latency_s))
+    runner = web.AppRunner(app(latency_s, answer))
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
@@ -68,10 +68,11 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.05, help="seconds")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--ready-file", type=Path, required=True)
+    parser.add_argument("--answer", help="sent to every message, instead of a 1 for every asked key")
     asked = parser.parse_args()
     import uvloop  # noqa: PLC0415 - not on every platform
 
-    uvloop.run(serve(asked.latency, asked.port, asked.ready_file))
+    uvloop.run(serve(asked.latency, asked.port, asked.ready_file, asked.answer))
 
 
 if __name__ == "__main__":

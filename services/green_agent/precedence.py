@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, JsonValue, SecretStr, ValidationError
 
 from services.contract.assessment import AssessmentConfig, RequestError, nearest
-from services.contract.secrets import MASK
+from services.contract.secrets import MASK, redact
 from services.green_agent.benchmarks.base import DatasetConfig
 from services.green_agent.benchmarks.registry import BENCHMARKS, benchmark_class
 from services.green_agent.judge.settings import JudgeSettings
@@ -260,6 +260,7 @@ def _judge(config: AssessmentConfig, suite: Suite, flags: Flags, values: _Values
 
 def _record_judge(judge: JudgeSettings, values: _Values, spoken: Mapping[str, Mapping[str, object]]) -> None:
     facts = judge.model_dump(mode="json", include=set(JUDGE_FACTS), exclude={"panel": {"__all__": {"api_key"}}})
+    facts["api_base"] = None if judge.api_base is None else redact(judge.api_base)
     for name in JUDGE_FACTS:
         sources = {source: facts[name] for source, told in spoken.items() if told.get(name) is not None}
         values.first(f"judge.{name}", facts[name], **sources)
@@ -353,7 +354,7 @@ def _changed(entry: DatasetConfig, name: str, value: str | int, values: _Values)
 def shown(entry: DatasetConfig) -> dict[str, JsonValue]:
     """What an entry states, secrets masked whatever the model does with them in JSON."""
     text = json.dumps(entry.model_dump(exclude_unset=True), default=_masked)
-    stated: dict[str, JsonValue] = json.loads(text)
+    stated: dict[str, JsonValue] = json.loads(redact(text))
     return stated
 
 

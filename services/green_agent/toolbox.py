@@ -60,7 +60,7 @@ class Toolbox:
         self._lock = asyncio.Lock()
         self._sandbox: Sandbox | None = None
         self._sandbox_fault: str | None = None
-        self._judges: dict[str, JudgePanel] = {}
+        self._judges: dict[JudgeSettings, JudgePanel] = {}
 
     async def open_for(self, benchmarks: Iterable[str], judge: JudgeSettings | None) -> Tools:
         """The tools for these benchmarks; `judge` is None when the suite has none."""
@@ -93,14 +93,13 @@ class Toolbox:
         """One judge for equal settings, shared by the assessments that ask for them."""
         if settings is None or not settings.enabled:
             return None, None
-        key = settings.model_dump_json()
-        if key not in self._judges:
+        if settings not in self._judges:
             try:
-                self._judges[key] = await open_judge(settings)
+                self._judges[settings] = await open_judge(settings)
             except JudgeUnavailableError as error:
                 log.warning("judge_unavailable", reason=str(error))
                 return None, str(error)
-        return self._judges[key], None
+        return self._judges[settings], None
 
     async def _open_sandbox(self) -> None:
         chosen = self._settings

@@ -126,7 +126,8 @@ def test_a_panel_of_two_is_compared_by_cohens_kappa_over_all_rows() -> None:
     assert found is not None
     assert (found.members, found.verdicts.units if found.verdicts else 0) == (2, 10)
     assert found.verdicts is not None
-    assert (found.verdicts.method, found.verdicts.value) == ("cohen_kappa", pytest.approx(0.4))
+    assert found.verdicts.method == "cohen_kappa"
+    assert found.verdicts.value == pytest.approx(0.4)
 
 
 def test_batches_of_different_sizes_and_failed_calls_are_matched_by_criterion() -> None:

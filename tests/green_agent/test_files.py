@@ -21,7 +21,7 @@ from tests.support.scripted_agent import Scripted
 @asynccontextmanager
 async def shelf(settings: ServerSettings | None = None) -> AsyncIterator[tuple[FileShelf, httpx.AsyncClient, str]]:
     files = FileShelf()
-    async with serving(Scripted("hello"), settings, mount=files.mount) as url, httpx.AsyncClient() as client:
+    async with serving(Scripted(), settings, mount=files.mount) as url, httpx.AsyncClient() as client:
         yield files, client, url
 
 
@@ -84,7 +84,7 @@ async def test_only_the_exact_address_is_an_address(tmp_path: Path) -> None:
 
 async def test_hostile_names_become_plain_ones(tmp_path: Path) -> None:
     async with shelf() as (files, client, _):
-        names = ["../../etc/passwd", "a\r\nx: y.txt", "..", "", "ü ".strip() + ".txt", "c:\\dir\\b.txt"]
+        names = ["../../etc/passwd", "a\r\nx: y.txt", "..", "", "ü.txt", "c:\\dir\\b.txt"]
         addresses = [files.offer(book(tmp_path, "a.txt"), name=name, trial="t") for name in names]
         answers = [await client.get(address) for address in addresses]
 

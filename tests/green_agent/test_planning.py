@@ -24,8 +24,10 @@ def pool(benchmark: str, sizes: dict[str, int], *, weight: float = 1.0, shuffle:
     return Pool(entry=benchmark, benchmark=benchmark, weight=weight, tasks=tasks, shuffle=shuffle)
 
 
-def entry(name: str, tasks: list[Task], *, identity: str, **keys: Any) -> Pool:  # noqa: ANN401 - fields of Pool
-    return Pool(entry=name, identity=identity, benchmark="x", weight=keys.pop("weight", 1.0), tasks=tuple(tasks), **keys)
+def entry(name: str, tasks: list[Task], *, identity: str, **keys: Any) -> Pool:
+    return Pool(
+        entry=name, identity=identity, benchmark="x", weight=keys.pop("weight", 1.0), tasks=tuple(tasks), **keys
+    )
 
 
 def task(name: str, *, stratum: str = "a", group: str = "") -> Task:

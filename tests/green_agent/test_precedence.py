@@ -33,7 +33,7 @@ def settled(
     return settle(parse_config(config), load_suite(path), flags=flags, variables=variables or {})
 
 
-def refused(folder: Path, config: dict[str, object], **given: Any) -> str:  # noqa: ANN401 - as `settled`
+def refused(folder: Path, config: dict[str, object], **given: Any) -> str:
     with pytest.raises(RequestError) as caught:
         settled(folder, config, **given)
     return str(caught.value)
@@ -155,8 +155,9 @@ def test_the_judge_is_merged_key_by_key_and_flags_have_the_last_word(tmp_path: P
 
 def test_no_secret_stands_in_the_record(tmp_path: Path) -> None:
     suite = (
-        "name: t\ndatasets: [{type: crypto, on_missing: generate, pg_password: hunter2}]\n"
-        "llm_eval: {enabled: true, model: m, api_key: hunter2, panel: [{model: n, api_key: hunter2}]}\n"
+        "name: t\ndatasets: [{type: crypto, on_missing: generate, pg_password: hunter2, remote_manifest: 'https://me:hunter2@data.example/m.json'}]\n"
+        "llm_eval: {enabled: true, model: m, api_key: hunter2, panel: [{model: n, api_key: hunter2}],"
+        " api_base: 'https://me:hunter2@judge.example/v1'}\n"
     )
 
     assert "hunter2" not in repr(settled(tmp_path, {"judge": {"api_key": "hunter2"}}, suite=suite).recorded)

@@ -26,7 +26,7 @@ ENTRIES = (
 JUDGED = "{type: public_csv, path: questions.csv}"
 CSV = (
     "Question,Answer,Question Type,Expert time (mins),Rubric\n"
-    'Why?,Because,Qualitative,5,"[{\'operator\': \'correctness\', \'criteria\': \'says because\'}]"\n'
+    "Why?,Because,Qualitative,5,\"[{'operator': 'correctness', 'criteria': 'says because'}]\"\n"
 )
 
 
@@ -44,7 +44,7 @@ def prepared(
     return prepare(settled, judge_fault=judge_fault, has_judge=has_judge)
 
 
-def plan(folder: Path, *entries: str, **given: Any) -> Plan:  # noqa: ANN401 - as `prepared`
+def plan(folder: Path, *entries: str, **given: Any) -> Plan:
     return prepared(folder, *entries, **given).plan
 
 
@@ -101,9 +101,7 @@ def test_a_task_in_two_entries_is_asked_once_and_counted(tmp_path: Path) -> None
 
 def test_each_task_is_asked_by_the_entry_that_holds_it(tmp_path: Path) -> None:
     first = "{type: crypto, on_missing: generate, max_steps: 5, generator: {count: 2, bars: 20}}"
-    second = (
-        "{type: crypto, on_missing: generate, max_steps: 9, scenarios: [crypto-g1-0003], generator: {count: 4, bars: 20}}"
-    )
+    second = "{type: crypto, on_missing: generate, max_steps: 9, scenarios: [crypto-g1-0003], generator: {count: 4, bars: 20}}"
 
     found = prepared(tmp_path, first, second)
 
@@ -175,7 +173,7 @@ def test_a_judge_that_cannot_be_used_is_an_error_with_its_reason(tmp_path: Path)
 
 
 def test_strict_counts_refuse_what_is_short(tmp_path: Path) -> None:
-    entry = "{type: crypto, on_missing: generate, limit: 9, max_steps: 5, generator: {count: 4, bars: 20}, scenarios: [crypto-g1-0001]}"
+    entry = "{type: crypto, on_missing: generate, limit: 9, generator: {count: 4}, scenarios: [crypto-g1-0001]}"
 
     assert [(s.stratum, s.requested, s.available) for s in plan(tmp_path, entry).shortfalls] == [("crypto", 9, 1)]
     with pytest.raises(RequestError, match="strict_counts: crypto: asked for 9 tasks, there are 1"):

@@ -42,7 +42,7 @@ datasets:
       initial_balance: 10000
       trading_fees: 0.0004
       score_weights: {baselin: 1}
-    generator: {bars: none}
+    generator: {bars: 1}
 llm_eval:
   model: m
   panel:
@@ -54,8 +54,7 @@ llm_eval:
     assert found == [
         "eval.yaml:7 datasets[0].evaluation.trading_fees: unknown key; did you mean 'trading_fee'?",
         "eval.yaml:8 datasets[0].evaluation.score_weights.baselin: unknown key; did you mean 'baseline'?",
-        "eval.yaml:9 datasets[0].generator.bars: Input should be a valid integer, unable to parse string as an integer,"
-        " got 'none'",
+        "eval.yaml:9 datasets[0].generator.bars: Input should be greater than or equal to 3, got 1",
         "eval.yaml:13 llm_eval.panel[0].temprature: unknown key; did you mean 'temperature'?",
     ]
 

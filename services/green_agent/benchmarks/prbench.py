@@ -29,6 +29,7 @@ from services.green_agent.benchmarks.base import (
     Task,
     digest,
 )
+from services.green_agent.data.rows import read_rows
 from services.green_agent.data.store import DataError, Located
 from services.green_agent.judge.asking import Case, Material
 from services.green_agent.scoring.numbers import without_thoughts
@@ -254,12 +255,12 @@ class PRBench(Benchmark[PRBenchConfig, PRBenchTask]):
         return PRBenchTask(
             id=task_id,
             stratum=split,
-            limit_group=split,
             prompt=prompt,
             digest=digest(
                 task_id, prompt, [[one.id, one.title, one.weight] for one in rubric], self.config.normalisation
             ),
             expected=f"{len(rubric)} criteria",
+            limit_group=split,
             rubric=rubric,
             conversation=_conversation(turns, with_references=False),
             references=tuple(text for turn in turns for text in turn.references) if shown else (),
@@ -300,25 +301,18 @@ class _Turn:
 
 
 def _rows(path: Path, split: str) -> Iterator[_Row]:
-    for number, raw in enumerate(_raw_rows(path, split), start=1):
+    try:
+        found = read_rows(path)
+    except DataError as error:
+        raise DatasetError(f"prbench: split {split}: {error}") from None
+    for row in found:
         try:
-            yield _Row.model_validate_json(raw) if isinstance(raw, bytes) else _Row.model_validate(raw)
+            yield _Row.model_validate(row.values)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"])) or "the row"
-            raise DatasetError(f"prbench: {path.name}, row {number} of {split}: {where}: {first['msg']}") from None
-
-
-def _raw_rows(path: Path, split: str) -> Iterator[object]:
-    from pyarrow import ArrowException, parquet  # noqa: PLC0415 - heavy, and only needed here
-
-    try:
-        if path.suffix == ".jsonl":
-            yield from (line for line in path.read_bytes().split(b"\n") if line.strip())
-        else:
-            yield from parquet.read_table(path).to_pylist()
-    except (ArrowException, OSError) as error:
-        raise DatasetError(f"prbench: {path.name} of {split} cannot be read ({error})") from None
+            fault = f"{path.name} row {row.number}: {where}: {first['msg']}"
+            raise DatasetError(f"prbench: split {split}: {fault}") from None
 
 
 def _criterion(task_id: str, raw: _Annotated) -> Criterion:

@@ -46,6 +46,8 @@ def mark_of(salt: bytes, call_id: str) -> str:
 def neutral(text: str) -> Neutral:
     """The text with fence marks and control tokens replaced by look-alikes that mean nothing."""
     text, fences = _MARKS.subn("\u2039\u2039\u2039", text.encode(errors="replace").decode())
+    if not any(sign in text for sign in "<>["):  # most texts; each token has one of these
+        return Neutral(text=text, fences=fences, tokens=0)
     text, tokens = _TOKENS.subn(lambda found: found[0].translate(_SUBSTITUTES), text)
     return Neutral(text=text, fences=fences, tokens=tokens)
 

@@ -40,6 +40,10 @@ MAX_FITTINGS: Final = 8
 PROBE_S: Final = 30.0
 """Deadline of the question whether a model takes a schema."""
 SMALLEST_CONTEXT: Final = 1024
+OUR_WORDS: Final = 6_000
+MATERIAL_WORDS: Final = 1_000
+ID_WORDS: Final = 400
+"""Bytes of a prompt that are no one else's words: once, for each text with its name, for each verdict that is asked for."""
 _TEMPLATE_TOKENS: Final = 64
 """More than a chat template adds to two messages."""
 _LESS: Final[Mapping[Mode, Mode]] = {"schema": "json", "json": "prompt"}
@@ -140,6 +144,8 @@ class JudgeModel:
     async def parts(self, question: Question) -> tuple[Question, ...]:
         """The question, in smaller batches when that spares its texts a cut; otherwise whole."""
         size = question.size
+        if size == 1 or self._surely_fits(question):
+            return (question,)
         while True:
             parts = question.in_parts(size)
             ready = await self._uncut(max(parts, key=lambda part: part.size), "full", mark="0" * 16, refused=None)
@@ -226,6 +232,16 @@ class JudgeModel:
         budget = budget_for(question.size, context=self.context, max_tokens=self.max_tokens)
         prompt = write(question, form, mark=mark, refused=refused)
         return Ready(prompt=prompt, budget=budget, tokens=await self._count(prompt, budget))
+
+    def _surely_fits(self, question: Question) -> bool:
+        """True without writing the prompt: its words are those of the question, some of them twice, and ours."""
+        case = question.case
+        own = [case.instructions, case.instructions, *(one.text for one in question.criteria)]
+        own += [one.anchors for one in question.scales]
+        words = sum(len(text.encode(errors="replace")) for text in (*own, *(one.text for one in case.materials)))
+        most = words + OUR_WORDS + MATERIAL_WORDS * len(case.materials) + ID_WORDS * question.size
+        budget = budget_for(question.size, context=self.context, max_tokens=self.max_tokens)
+        return most * self._scale <= budget.prompt
 
     async def _count(self, prompt: Prompt, budget: Budget) -> int:
         """Tokens, by the tokenizer only where it matters: no text has more tokens than bytes."""

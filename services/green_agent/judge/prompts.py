@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 from pydantic import JsonValue
@@ -31,7 +31,7 @@ class Refused:
     fault: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Prompt:
     """A prompt as it is sent."""
 
@@ -40,7 +40,7 @@ class Prompt:
     fences_replaced: int
     tokens_replaced: int
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Of the words without the mark, so that the same question has the same digest in every call."""
         return hashlib.sha256(self.unmarked.encode()).hexdigest()

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, create_model
 
 from services.contract.endpoints import Provider
 from services.green_agent.judge.asking import Scale
-from services.green_agent.judge.questions import Form, Question
+from services.green_agent.judge.questions import Form, Kind, Question
 
 LONGEST_TEXT: Final = 200
 """Characters of evidence and reasons that are kept."""
@@ -122,22 +123,29 @@ class CompareReply(_Reply):
     injection_suspected: Flag = False
 
 
-def schema_of(question: Question, form: Form, *, provider: Provider) -> dict[str, JsonValue]:
+def schema_of(question: Question, form: Form, *, provider: Provider) -> Mapping[str, JsonValue]:
     """The JSON schema of the reply, in the subset that strict modes accept: closed objects, every property required."""
-    schema = _model_of(question, form).model_json_schema(by_alias=True)
-    if form == "simplified" and question.kind != "criteria":
-        schema["properties"] = {name: schema["properties"][name] for name in _SHORT[question.kind]}
+    return _schema(question.kind, question.ids, question.scales, form, provider)
+
+
+@lru_cache(maxsize=256)
+def _schema(
+    kind: Kind, ids: tuple[str, ...], scales: tuple[Scale, ...], form: Form, provider: Provider
+) -> Mapping[str, JsonValue]:
+    schema = _model_of(kind, scales, form).model_json_schema(by_alias=True)
+    if form == "simplified" and kind != "criteria":
+        schema["properties"] = {name: schema["properties"][name] for name in _SHORT[kind]}
     closed = cast("dict[str, JsonValue]", _closed(schema, bounds=provider != "anthropic"))
-    if question.kind == "criteria":
-        _name_ids(closed, question.ids)
+    if kind == "criteria":
+        _name_ids(closed, ids)
     return closed
 
 
 _SHORT: Final = {"scales": ("scores",), "correct": ("correct",), "compare": ("verdict",)}
 
 
-def _model_of(question: Question, form: Form) -> type[BaseModel]:
-    match question.kind:
+def _model_of(kind: Kind, rated: tuple[Scale, ...], form: Form) -> type[BaseModel]:
+    match kind:
         case "criteria":
             return ShortCriteriaReply if form == "simplified" else CriteriaReply
         case "correct":
@@ -147,10 +155,10 @@ def _model_of(question: Question, form: Form) -> type[BaseModel]:
         case "scales":
             scores = _by_scale(
                 "Scores",
-                question.scales,
+                rated,
                 lambda scale: (int, Field(alias=scale.name, ge=scale.lowest, le=scale.highest)),
             )
-            reasons = _by_scale("Reasons", question.scales, lambda scale: (str, Field(alias=scale.name)))
+            reasons = _by_scale("Reasons", rated, lambda scale: (str, Field(alias=scale.name)))
             return create_model(
                 "Ratings",
                 __base__=_Reply,

@@ -91,7 +91,8 @@ class _Reading:
             raise yaml.constructor.ConstructorError(None, None, f"more than {MOST_NODES} values", node.start_mark)
         self.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.CollectionNode) and node.tag not in {f"{TAG}map", f"{TAG}seq"}:
-            return self._no_value(node, path)
+            self._no_value(node, path)
+            return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -141,7 +142,8 @@ class _Reading:
             value = self._loader.construct_object(node)
         except (ValueError, yaml.YAMLError):
             # For example the 30th of February, or a tag that names a Python object.
-            return self._no_value(node, path)
+            self._no_value(node, path)
+            return None
         if value is None or isinstance(value, str | int | float | bool):
             return value
         # A date stays the text that was written: no key of a suite takes one.

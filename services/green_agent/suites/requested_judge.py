@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from services.contract.assessment import nearest
+from services.contract.secrets import redact
 from services.green_agent.judge.settings import JudgeMember, JudgeSettings
 
 
@@ -27,7 +28,7 @@ def settings_faults(asked: Mapping[str, JsonValue]) -> list[str]:
 def address_faults(asked: Mapping[str, JsonValue], own: JudgeSettings | None) -> list[str]:
     """Addresses that green's key would be sent to although its operator did not name them."""
     return [
-        f"config.{where}.api_base: {base!r} is not this evaluator's own judge; name {where}.api_key beside it"
+        f"config.{where}.api_base: {redact(base)!r} is not this evaluator's own judge; name {where}.api_key beside it"
         for where, table in _tables(asked)
         if isinstance(base := table.get("api_base"), str)
         and not table.get("api_key")

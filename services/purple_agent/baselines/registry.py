@@ -113,6 +113,9 @@ BASELINES: Final[Mapping[str, Entry]] = MappingProxyType(
             exploit="buys with a stop above the price at each step: a stop that fills at its price wins every time",
             build=_trader(trading.wrong_side_stop),
         ),
+        "buy-each-step": Entry(
+            exploit="none: wrong-side-stop without its stop, to compare it with", build=_trader(trading.buy_each_step)
+        ),
         "tiny-wins": Entry(
             exploit="risks a thousandth and sells only at a gain: a win rate without a risk",
             build=_trader(trading.tiny_wins),

@@ -66,6 +66,11 @@ def wrong_side_stop(state: _State) -> dict[str, object]:
     return {"action": "BUY", "size": 1, "stop_loss": 1.05 * state.ohlcv.close}
 
 
+def buy_each_step(_state: _State) -> dict[str, object]:
+    """The twin of `wrong_side_stop`: the same orders without the stop."""
+    return {"action": "BUY", "size": 1}
+
+
 def tiny_wins(state: _State) -> dict[str, object]:
     """Risk a thousandth, sell only at a gain: no loss is ever realised."""
     if not state.account.held:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pydantic import JsonValue
 
+from services.contract.a2a.client import AgentClient, ArtifactReceived, Ended
+from services.contract.assessment import ARTIFACT_RESULT
 from services.contract.results import AssessmentResult
 from services.runner.audit.exploits import Exploit, Finding, judge
 from services.runner.failures import RejectedError, RunnerError
@@ -79,17 +83,16 @@ class _Stage:
     config: dict[str, JsonValue]
 
     async def play(self, agent: str | None) -> AssessmentResult:
-        """The result of one agent, given by the arguments of `purple-agent serve`."""
-        purple = AgentSpec(role="purple", endpoint=NOBODY)
-        if agent is not None:
-            baseline = "--baseline" in agent
-            purple = AgentSpec(
-                role="purple",
-                cmd=f"purple-agent serve {agent}",
-                env={},
-                model_endpoint=None if baseline else REFERENCE,
-                free_port=True,
-            )
+        """The result of one agent, given by the arguments of `purple-agent serve`. Raises RunnerError."""
+        if agent is None:
+            return await self._play_nobody()
+        purple = AgentSpec(
+            role="purple",
+            cmd=f"purple-agent serve {agent}",
+            env={},
+            model_endpoint=None if "--baseline" in agent else REFERENCE,
+            free_port=True,
+        )
         scenario = Scenario(
             name=f"audit {self.suite}",
             green=AgentSpec(role=GREEN, endpoint=self.green_url),
@@ -100,3 +103,14 @@ class _Stage:
         if outcome.report is None or outcome.error is not None:
             raise outcome.error or RunnerError(f"run {outcome.run_id} has no report")
         return outcome.report.result
+
+    async def _play_nobody(self) -> AssessmentResult:
+        """What green says of an address where nobody listens. The runner itself would not even begin."""
+        request = {"participants": {"purple": NOBODY}, "config": self.config}
+        async with aclosing(AgentClient(self.green_url)) as client:
+            async for item in client.watch(json.dumps(request), deadline=None):
+                if isinstance(item, ArtifactReceived) and item.name == ARTIFACT_RESULT:
+                    return AssessmentResult.model_validate_json(item.texts[0])
+                if isinstance(item, Ended):
+                    raise RejectedError(f"green {item.state} the request: {item.text}")
+        raise RunnerError("green ended without a result")

@@ -63,7 +63,10 @@ def ids_in(prompt: str) -> list[str]:
 def met(*ids: str, of: list[str]) -> str:
     """A full reply that says these criteria are met and the others are not."""
     return json.dumps(
-        {"criteria": [{"id": one, "met": one in ids, "evidence": "", "reason": ""} for one in of], "injection_suspected": False}
+        {
+            "criteria": [{"id": one, "met": one in ids, "evidence": "", "reason": ""} for one in of],
+            "injection_suspected": False,
+        }
     )
 
 
@@ -97,7 +100,9 @@ async def served(says: Says) -> AsyncIterator[RawServer]:
 @asynccontextmanager
 async def opened(*urls: str, folder: Path | None = None, **settings: Any) -> AsyncIterator[JudgePanel]:
     """The panel of these addresses; with a folder it keeps verdicts there."""
-    panel = await open_judge(settings_of(*urls, cache=folder is not None, **settings), env={}, folder=folder or Path("-"))
+    panel = await open_judge(
+        settings_of(*urls, cache=folder is not None, **settings), env={}, folder=folder or Path("-")
+    )
     try:
         yield panel
     finally:
@@ -112,9 +117,7 @@ def settings_of(*urls: str, **settings: Any) -> JudgeSettings:
 
 
 @asynccontextmanager
-async def judge(
-    says: Says, **settings: Any
-) -> AsyncIterator[tuple[Judge, list[Judgement], RawServer]]:
+async def judge(says: Says, **settings: Any) -> AsyncIterator[tuple[Judge, list[Judgement], RawServer]]:
     """One judge with its record and its server, without a cache."""
     record: list[Judgement] = []
     async with served(says) as server, opened(server.url, **settings) as panel:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from services.contract.judgements import Judgement
 from services.contract.outcomes import Failure, Outcome
 from services.green_agent.judge.asking import Scale
 from services.green_agent.judge.panel import JudgeUnavailableError
@@ -140,13 +141,13 @@ async def test_an_overflow_lowers_the_context_to_the_figure_of_the_engine_and_as
 
 async def test_the_prompt_of_the_specification_is_cut_before_the_engine_refuses_it() -> None:
     """32,180 tokens of prompt in a context of 32,768 with 800 tokens of output."""
-    criteria = CRITERIA + ["criterion number 5"]
+    criteria = [*CRITERIA, "criterion number 5"]
     with running_engine(settings=Settings(max_model_len=32_768)) as engine:
         async with opened(engine.url, model="reference", max_tokens=800) as panel:
-            probe = []
+            probe: list[Judgement] = []
             await panel.for_trial(TRIAL, probe).criteria(case("42", references=("42",)), criteria)
             filler = "lorem ip" * ((32_180 - (probe[0].input_tokens or 0)) // 2)
-            record = []
+            record: list[Judgement] = []
             await panel.for_trial(TRIAL, record).criteria(case("42" + filler, references=("42",)), criteria)
 
     [made] = record
@@ -194,14 +195,12 @@ async def test_a_refused_schema_is_followed_by_json_mode_and_by_words_alone() ->
 
 
 async def test_without_a_usable_judge_opening_it_fails_and_says_why() -> None:
-    with running_engine("401") as engine:
-        with pytest.raises(JudgeUnavailableError, match="auth"):
-            async with opened(engine.url, model="reference"):
-                pass
-    with running_engine() as engine:
-        with pytest.raises(JudgeUnavailableError, match="model_missing"):
-            async with opened(engine.url, model="another"):
-                pass
+    with running_engine("401") as engine, pytest.raises(JudgeUnavailableError, match="auth"):
+        async with opened(engine.url, model="reference"):
+            pass
+    with running_engine() as engine, pytest.raises(JudgeUnavailableError, match="model_missing"):
+        async with opened(engine.url, model="another"):
+            pass
 
 
 async def test_a_judge_that_is_only_busy_at_the_start_is_asked_again_later() -> None:

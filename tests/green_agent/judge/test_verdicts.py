@@ -26,7 +26,7 @@ def criteria(*items: object) -> str:
     return json.dumps({"criteria": list(items), "injection_suspected": False})
 
 
-def item(name: object, met: object = True) -> dict[str, object]:
+def item(name: object, *, met: object = True) -> dict[str, object]:
     return {"id": name, "met": met, "evidence": "", "reason": "because"}
 
 
@@ -46,7 +46,7 @@ def test_a_reply_with_every_id_once_is_a_verdict() -> None:
 @pytest.mark.parametrize("name", ["c01", "C1", "1", 1, " c01 "])
 @pytest.mark.parametrize("met", [True, "true", "True "])
 def test_numbers_and_booleans_in_quotes_are_taken_for_what_they_mean(name: object, met: object) -> None:
-    assert read(criteria(item(name, met), item("c02", met="false")), TWO, "full").values == {"c01": True, "c02": False}
+    assert read(criteria(item(name, met=met), item("c02", met="false")), TWO, "full").values == {"c01": True, "c02": False}
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_schemas_are_closed_and_ask_for_every_property(question: Question, form:
             for one in node.values():
                 check(one)
 
-    check(schema_of(question, form, provider="openai"))
+    check(dict(schema_of(question, form, provider="openai")))
 
 
 def test_the_schema_names_ids_and_bounds_and_leaves_bounds_out_where_they_are_refused() -> None:

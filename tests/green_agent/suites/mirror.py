@@ -26,7 +26,7 @@ SECTORS = ("Finance", "Government", "Retail")
 
 
 def fill(folder: Path, *, rows_each: int) -> Path:
-    """Write `rows_each` rows of each bizfinbench file and prbench split, sixty gdpval tasks, and the peer's two question files."""
+    """Write `rows_each` rows of each bizfinbench file and prbench split, 60 gdpval tasks, and the peer's question files."""
     for language in ("en", "cn"):
         for task in TASK_TYPES:
             reference = REFERENCES.get(task, "12.5")
@@ -47,7 +47,13 @@ def hidden_markets(folder: Path, *, number: int) -> Path:
             {
                 "timestamp": f"2024-01-{1 + minute // 1440:02d}T{minute // 60 % 24:02d}:{minute % 60:02d}:00Z",
                 "symbol": "BTCUSDT",
-                "ohlcv": {"open": 100.0, "high": 101.0 + window, "low": 99.0, "close": 100.0 + minute % 2, "volume": 10.0},
+                "ohlcv": {
+                    "open": 100.0,
+                    "high": 101.0 + window,
+                    "low": 99.0,
+                    "close": 100.0 + minute % 2,
+                    "volume": 10.0,
+                },
             }
             for minute in range(2000)
         ]
@@ -72,7 +78,11 @@ def _row(reference: str) -> dict[str, Any]:
 
 
 def _professional(number: int) -> dict[str, Any]:
-    annotations = {"criteria_category": "accuracy", "weight_class": "critically important", "critically_important_weight": 10}
+    annotations = {
+        "criteria_category": "accuracy",
+        "weight_class": "critically important",
+        "critically_important_weight": 10,
+    }
     return {
         "task": f"t{number}",
         "field": "Finance",

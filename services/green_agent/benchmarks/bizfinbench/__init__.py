@@ -35,7 +35,7 @@ from services.green_agent.benchmarks.bizfinbench.kinds import (
     closed_labels,
     key_for,
 )
-from services.green_agent.benchmarks.bizfinbench.rows import Row, Rows, read_rows
+from services.green_agent.benchmarks.bizfinbench.rows import Row, Rows, read_file
 from services.green_agent.data.store import DataError, Located
 from services.green_agent.judge.asking import Case, Material
 from services.green_agent.scoring.extract import Key, Kind, LabelKey, Mark, NumberKey, mark
@@ -247,12 +247,10 @@ class BizFinBench(Benchmark[BizFinBenchConfig, BizFinBenchTask]):
     def _of_file(self, task_type: TaskType, language: Language) -> list[BizFinBenchTask]:
         member = task_type.member(language)
         located = self._locate(member)
-        found = read_rows(located.path, name=member, skip_bad_rows=self.config.skip_bad_rows)
+        found = read_file(located.path, skip_bad_rows=self.config.skip_bad_rows)
         self._report.sources[member] = located.origin
         if found.skipped:
             self._report.skipped[member] = {"count": len(found.skipped), "rows": list(found.skipped[:LISTED])}
-        if not found.rows:
-            raise DatasetError(f"bizfinbench: {member} holds no usable row ({len(found.skipped)} were skipped)")
         labels = closed_labels(task_type, [row.reference for row in found.rows])
         if labels:
             self._report.labels[member] = labels

@@ -6,7 +6,6 @@ What cannot be asked or graded is an error that names file and line, or skipped 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +13,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from services.green_agent.benchmarks.base import DatasetError
+from services.green_agent.data.errors import DataError
+from services.green_agent.data.rows import NumberedRow, read_jsonl
 
 Role = Literal["system", "user", "assistant"]
 
@@ -31,7 +32,7 @@ class Row:
     """One question."""
 
     number: int
-    """0-based, bad rows counted too, so that skipping one renames no other."""
+    """0-based line, bad ones counted too, so that skipping one renames no other."""
     said: tuple[Said, ...]
     """Up to and including the last user turn."""
     reference: str
@@ -43,7 +44,7 @@ class Rows:
 
     rows: tuple[Row, ...]
     skipped: tuple[str, ...] = ()
-    """Why rows were left out, each with its line."""
+    """Why rows were left out, each with file and line."""
 
 
 class _Wire(BaseModel):
@@ -77,21 +78,24 @@ class _BadRowError(Exception):
 
 def read_file(path: Path, *, skip_bad_rows: bool) -> Rows:
     """All rows of a file. Raises DatasetError for a bad row unless those are skipped, and where none is left."""
-    skipped: list[str] = []
     rows: list[Row] = []
+    skipped: list[str] = []
+
+    def refuse(fault: str) -> None:
+        if not skip_bad_rows:
+            raise DatasetError(f"bizfinbench: {fault}; skip_bad_rows: true leaves such rows out")
+        skipped.append(fault)
+
     try:
-        found = read_jsonl(path, on_bad=skipped.append if skip_bad_rows else None)
-        for row in found:
+        for row in read_jsonl(path, on_bad=refuse):
             try:
                 rows.append(_row(row))
             except _BadRowError as error:
-                if not skip_bad_rows:
-                    raise
-                skipped.append(str(error))
-    except (DataError, _BadRowError) as error:
-        raise DatasetError(f"bizfinbench: {error}; `skip_bad_rows: true` leaves bad rows out") from None
+                refuse(f"{path.name} line {row.number}: {error}")
+    except DataError as error:
+        raise DatasetError(f"bizfinbench: {error}") from None
     if not rows:
-        raise DatasetError(f"bizfinbench: {path.name} holds no usable row ({len(skipped)} were skipped)")
+        raise DatasetError(f"bizfinbench: {path.name} holds no usable row, {len(skipped)} were skipped")
     return Rows(rows=tuple(rows), skipped=tuple(skipped))
 
 

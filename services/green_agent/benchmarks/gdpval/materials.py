@@ -14,12 +14,15 @@ from pydantic import JsonValue, TypeAdapter
 from services.contract.conversation import ReplyFile
 from services.contract.documents import Document, Limits, Status, read_bytes, read_files
 from services.contract.outcomes import Failure, Outcome
+from services.contract.secrets import redact
 from services.green_agent.benchmarks.base import Task
 
 RETURNED: Final = "returned_files"
 """Note of the transcript: what the agent's files say, since the files themselves are not stored."""
 LIMITS: Final = Limits(characters=200_000)
 MOST_RETURNED: Final = 20
+RETURNED_CHARACTERS: Final = 100_000
+"""Of one file; the text of all of them stands in the transcript."""
 READING_S: Final = 60.0
 """For all files of one answer together."""
 _DOCUMENTS: Final = TypeAdapter(list[Document])
@@ -106,8 +109,11 @@ def returned(files: Sequence[ReplyFile]) -> list[Document]:
             read.append(refused)
             continue
         room -= len(file.content)
-        limits = LIMITS.model_copy(update={"timeout_s": min(LIMITS.timeout_s, left_s)})
-        read.append(read_bytes(file.content, name=name, media_type=file.media_type, limits=limits))
+        limits = LIMITS.model_copy(
+            update={"timeout_s": min(LIMITS.timeout_s, left_s), "characters": RETURNED_CHARACTERS}
+        )
+        document = read_bytes(file.content, name=name, media_type=file.media_type, limits=limits)
+        read.append(document.model_copy(update={"text": redact(document.text)}))
     return read
 
 

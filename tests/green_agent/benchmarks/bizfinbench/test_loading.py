@@ -86,7 +86,7 @@ def test_a_registered_copy_is_found_through_the_store(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        ("{not json", "the line"),
+        ("{not json", "not JSON"),
         ('{"messages": []}', "choices"),
         (row("2,1", ("assistant", "only me")), "expected a user turn with text"),
         (row("2,1", ("user", "  ")), "expected a user turn with text"),
@@ -113,30 +113,45 @@ def test_a_bad_row_is_an_error_with_file_and_line_or_skipped_and_counted(
 ) -> None:
     write(tmp_path, EVENTS, [row("2,1"), "", line, row("1,2")])
 
-    with pytest.raises(DatasetError, match=f"{EVENTS}:3: .*{fault}"):
+    with pytest.raises(DatasetError, match=f"event_logic_reasoning_en.jsonl line 3: .*{fault}"):
         benchmark(tmp_path, task_types=["event_logic_reasoning"]).tasks()
     skipping = benchmark(tmp_path, task_types=["event_logic_reasoning"], skip_bad_rows=True)
 
     # The rows behind it keep their numbers.
-    assert [task.id[-1] for task in skipping.tasks()] == ["0", "2"]
+    assert [task.id[-1] for task in skipping.tasks()] == ["0", "3"]
     assert f'{{"{EVENTS}": {{"count": 1' in json.dumps(skipping.notes()["skipped_rows"])
 
 
-def test_bytes_that_are_no_text_are_a_bad_row(tmp_path: Path) -> None:
+def test_a_file_that_is_no_text_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, EVENTS, [row("2,1")])
     with (tmp_path / EVENTS).open("ab") as file:
         file.write(b'{"messages": "\xff\xfe"}\n')
 
-    with pytest.raises(DatasetError, match=f"{EVENTS}:2"):
-        benchmark(tmp_path, task_types=["event_logic_reasoning"]).tasks()
+    with pytest.raises(DatasetError, match="not UTF-8"):
+        benchmark(tmp_path, task_types=["event_logic_reasoning"], skip_bad_rows=True).tasks()
 
 
-@pytest.mark.parametrize("lines", [[], ["", ""]])
-def test_a_file_without_rows_is_an_error(tmp_path: Path, lines: list[str]) -> None:
+@pytest.mark.parametrize("lines", [[], ["", ""], ["{not json"]])
+def test_a_file_without_a_usable_row_is_an_error(tmp_path: Path, lines: list[str]) -> None:
     write(tmp_path, EVENTS, lines)
 
-    with pytest.raises(DatasetError, match="holds no usable row"):
-        benchmark(tmp_path, task_types=["event_logic_reasoning"]).tasks()
+    with pytest.raises(DatasetError, match="no row that can be used"):
+        benchmark(tmp_path, task_types=["event_logic_reasoning"], skip_bad_rows=True).tasks()
+
+
+def test_a_file_whose_rows_are_all_skipped_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path, EVENTS, [row("")])
+
+    with pytest.raises(DatasetError, match="holds no usable row, 1 were skipped"):
+        benchmark(tmp_path, task_types=["event_logic_reasoning"], skip_bad_rows=True).tasks()
+
+
+def test_tasks_say_what_a_limit_counts(tmp_path: Path) -> None:
+    write(tmp_path, EVENTS, [row("2,1")])
+
+    (task,) = benchmark(tmp_path, task_types=["event_logic_reasoning"]).tasks()
+
+    assert (task.stratum, task.limit_group) == ("event_logic_reasoning", "event_logic_reasoning en")
 
 
 def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:

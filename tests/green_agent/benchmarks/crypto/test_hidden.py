@@ -123,16 +123,20 @@ def database() -> Iterator[str]:
     as_user = _unprivileged()
     if as_user:
         shutil.chown(folder, as_user["user"])
-    data, quiet = str(folder / "data"), {"check": True, "stdout": subprocess.DEVNULL, "cwd": folder}
-    subprocess.run(["initdb", "-D", data, "-U", "assay", "-A", "trust", "--no-sync"], **quiet, **as_user)
+    data = str(folder / "data")
+
+    def run(*command: str) -> None:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, **as_user)
+
+    run("initdb", "-D", data, "-U", "assay", "-A", "trust", "--no-sync")
     options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
-    subprocess.run(["pg_ctl", "-D", data, "-w", "-o", options, "-l", str(folder / "log"), "start"], **quiet, **as_user)
+    run("pg_ctl", "-D", data, "-w", "-o", options, "-l", str(folder / "log"), "start")
     try:
         address = f"host={folder} dbname=postgres user=assay"
         _fill(address)
         yield address
     finally:
-        subprocess.run(["pg_ctl", "-D", data, "-m", "immediate", "stop"], **quiet, **as_user)
+        run("pg_ctl", "-D", data, "-m", "immediate", "stop")
         shutil.rmtree(folder)
 
 
@@ -205,11 +209,11 @@ def test_tasks_of_hidden_windows_show_neither_symbol_nor_time(database: str) -> 
 def test_a_window_the_database_lacks_is_refused_by_id(database: str) -> None:
     config = entry(pg_dsn=database, symbols=["DOGEUSDT"], window_count=1)
 
-    with pytest.raises(DatasetError, match="crypto scenario hidden-[0-9a-f]{12}: 0 bars, at least 3 are needed"):
+    with pytest.raises(DatasetError, match=r"crypto scenario hidden-[0-9a-f]{12}: 0 bars, at least 3 are needed"):
         hidden_scenarios(config)
 
 
 @pytest.mark.usefixtures("seeds")
 def test_a_missing_table_is_told(database: str) -> None:
-    with pytest.raises(DatasetError, match='UndefinedTable: relation "market_data.none" does not exist'):
+    with pytest.raises(DatasetError, match=r'UndefinedTable: relation "market_data.none" does not exist'):
         hidden_scenarios(entry(pg_dsn=database, pg_ohlcv_table="market_data.none"))

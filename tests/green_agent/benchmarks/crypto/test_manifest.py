@@ -146,7 +146,7 @@ def test_an_archive_that_climbs_out_is_refused_and_writes_nothing(web: Site, tmp
     packed = zipped({"market_data.json": MARKET, "../../climbed.txt": b"x"})
     url = web.manifest(web.entry("one", packed, path="one.zip"))
 
-    with pytest.raises(DatasetError, match="crypto scenario one: .*climbed.txt' is no name of a file"):
+    with pytest.raises(DatasetError, match=r"crypto scenario one: .*climbed.txt' is no name of a file"):
         fetched(tmp_path, remote_manifest=url)
     assert list(tmp_path.rglob("climbed.txt")) == []
 
@@ -155,7 +155,7 @@ def test_an_archive_of_more_than_200_mb_is_refused(web: Site, tmp_path: Path) ->
     packed = zipped({"market_data.json": bytes((200 << 20) + 1)})
     url = web.manifest(web.entry("one", packed, path="one.zip"))
 
-    with pytest.raises(DatasetError, match="crypto scenario one: .* bytes unpacked, at most 209715200 are accepted"):
+    with pytest.raises(DatasetError, match=r"crypto scenario one: .* bytes unpacked, at most 209715200 are accepted"):
         fetched(tmp_path, remote_manifest=url)
 
 
@@ -163,7 +163,7 @@ def test_an_archive_of_more_than_200_mb_is_refused(web: Site, tmp_path: Path) ->
 def test_an_archive_holds_exactly_one_market(web: Site, tmp_path: Path, files: dict[str, bytes]) -> None:
     url = web.manifest(web.entry("one", zipped(files), path="one.zip"))
 
-    with pytest.raises(DatasetError, match="files market_data.json, expected one"):
+    with pytest.raises(DatasetError, match=r"files market_data.json, expected one"):
         fetched(tmp_path, remote_manifest=url)
 
 
@@ -272,7 +272,9 @@ def test_the_token_goes_to_the_host_of_the_repository_alone(
     assert {authorization for _, authorization in web.asked} == {None}
 
 
-def test_a_repository_that_answers_404_names_the_token(web: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repository_that_answers_404_names_the_token(
+    web: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("EVAL_DATA_REPO", web.url)
 
     with pytest.raises(DatasetError, match="answered 404; a private EVAL_DATA_REPO needs a token in EVAL_DATA_PAT"):

@@ -5,28 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.contract.conversation import Reply, Transcript
 from services.contract.outcomes import AgentFailure, Failure, Outcome
 from services.green_agent.benchmarks.crypto import Crypto, CryptoTask
 from services.green_agent.benchmarks.crypto.episodes import Course, Episode, Window, episodes
 from services.green_agent.benchmarks.crypto.evaluation import EvaluationConfig, ScoreWeights
+from services.green_agent.benchmarks.crypto.grading import grade_scenario
 from services.green_agent.benchmarks.crypto.play import Play, converse_all, replay
 from services.green_agent.benchmarks.crypto.simulator import Decision
 from services.green_agent.benchmarks.crypto.wire import Malformed
-from tests.green_agent.benchmarks.crypto.markets import flat, market
+from tests.green_agent.benchmarks.crypto.markets import flat, market, of_closes
 from tests.green_agent.benchmarks.crypto.trials import BASELINE_ONLY, HOLD, benchmark, churn, hold, score, session, talk
 from tests.support.scripted_session import ScriptedSession
 
 
-def one_scenario(**keys: object) -> tuple[Crypto, CryptoTask]:
+def one_scenario(**keys: Any) -> tuple[Crypto, CryptoTask]:
     bench = benchmark(**keys)
     return bench, bench.tasks()[0]
 
 
-def the_episode(**keys: object) -> Episode:
+def the_episode(**keys: Any) -> Episode:
     _, task = one_scenario(evaluation=BASELINE_ONLY, **keys)
     return episodes(task.course)[0]
 
@@ -36,9 +40,9 @@ async def test_every_episode_is_a_conversation_of_its_own_with_its_steps_in_orde
 
     transcript = await talk(bench, task, hold)
 
-    assert Counter(turn.branch for turn in transcript.turns) == {
-        name: 104 for name in ("baseline", "noisy", "adversarial", "scale_1_1", "invert_returns")
-    }
+    assert Counter(turn.branch for turn in transcript.turns) == dict.fromkeys(
+        ("baseline", "noisy", "adversarial", "scale_1_1", "invert_returns"), 104
+    )
     assert len(transcript.turns) == task.messages
     for name in ("baseline", "noisy"):
         steps = [json.loads(turn.question)["step"] for turn in transcript.branch(name)]
@@ -192,3 +196,34 @@ async def test_a_decision_changed_in_the_transcript_no_longer_fits_its_market() 
 
     with pytest.raises(Failure, match="another market"):
         replay(episodes(task.course)[0], Transcript(turns=tuple(turns)))
+
+
+EXTREMES = st.sampled_from([0.0, 5e-324, 1e-9, 1.0, 299.0, 1e15, 1e300, 1.7976931348623157e308])
+LEVELS = st.none() | st.sampled_from([5e-324, 1e-9, 50.0, 99.9, 100.1, 200.0, 1e300, 1.7976931348623157e308])
+DECISIONS = st.builds(
+    Decision,
+    action=st.sampled_from(["BUY", "SELL", "HOLD", "CLOSE"]),
+    size=EXTREMES | st.floats(0, 1_000),
+    stop_loss=LEVELS,
+    take_profit=LEVELS,
+)
+
+
+@given(
+    decided=st.lists(DECISIONS, min_size=12, max_size=12), moves=st.lists(st.floats(0.05, 20), min_size=13, max_size=13)
+)
+def test_no_decision_however_extreme_breaks_an_episode(decided: list[Decision], moves: list[float]) -> None:
+    bars = of_closes(*(100 * move for move in moves))
+    window = Window(warm=bars.slice(0, 0), bars=bars)
+    config = EvaluationConfig(score_weights=ScoreWeights(baseline=1), slippage_range=(0.0, 0.1))
+    course = Course(scenario_id="wild", symbol="", window=window, config=config, seed=1, reveal=True)
+    play = Play(episode=episodes(course)[0])
+    answers = iter(decided)
+
+    while (question := play.question()) is not None:
+        json.loads(question, parse_constant=pytest.fail)
+        play.answer(next(answers))
+
+    scored = grade_scenario("wild", [play.played()], config)
+    assert 0 <= scored.score <= 1
+    json.dumps([scored.details, scored.metrics], allow_nan=False)

@@ -86,7 +86,7 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     whole = (folder / "market_data.json").read_bytes()
     (folder / "market_data.json").write_bytes(whole[: len(whole) // 2])
 
-    with pytest.raises(DatasetError, match="crypto scenario one: market_data.json: Invalid JSON"):
+    with pytest.raises(DatasetError, match=r"crypto scenario one: market_data.json: Invalid JSON"):
         read_scenario(folder, "one")
 
 

@@ -51,7 +51,7 @@ def test_an_unknown_scenario_is_refused_with_the_nearest(windows: Path) -> None:
 
 @pytest.mark.parametrize("keys", [{}, {"path": "nowhere"}, {"remote_manifest": "https://example.org/m.json"}])
 def test_without_data_the_remedy_is_named(tmp_path: Path, keys: dict[str, object]) -> None:
-    with pytest.raises(DatasetError, match="Set on_missing: generate to play markets of our own generator"):
+    with pytest.raises(DatasetError, match=r"Set on_missing: generate to play markets of our own generator"):
         loaded(tmp_path, **keys)
 
 
@@ -103,7 +103,7 @@ def test_the_generator_may_draw_from_a_hidden_seed(tmp_path: Path, monkeypatch: 
 def test_an_unknown_hidden_seed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSAY_HIDDEN_SEEDS", str(tmp_path / "none.yaml"))
 
-    with pytest.raises(DatasetError, match="generator.seed: the file of hidden seeds cannot be read"):
+    with pytest.raises(DatasetError, match=r"generator\.seed: the file of hidden seeds cannot be read"):
         loaded(tmp_path, on_missing="generate", generator={"seed": "season"})
 
 

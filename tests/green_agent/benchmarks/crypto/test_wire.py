@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.green_agent.benchmarks.crypto.simulator import Decision
 from services.green_agent.benchmarks.crypto.wire import Malformed, read_decision
-from tests.green_agent.benchmarks.crypto.trials import BASELINE_ONLY, Request, benchmark, churn, hold, talk
+from tests.green_agent.benchmarks.crypto.trials import BASELINE_ONLY, Request, Trader, benchmark, churn, hold, talk
 
 HOLD = Decision(action="HOLD")
 BUY_2 = Decision(action="BUY", size=2.0)
@@ -83,16 +85,23 @@ def test_no_reply_raises(reply: str) -> None:
 
 @pytest.mark.parametrize(
     "reply",
-    ['{"a":' * 200_000, "{" * 500_000, '{"action": "' * 80_000, "[" * 500_000, "9" * 900_000, '{"action":' + "9" * 500_000],
+    [
+        '{"a":' * 200_000,
+        "{" * 500_000,
+        '{"action": "' * 80_000,
+        "[" * 500_000,
+        "9" * 900_000,
+        '{"action":' + "9" * 500_000,
+    ],
     ids=["nested", "braces", "open strings", "brackets", "digits", "long number"],
 )
 def test_hostile_replies_of_half_a_megabyte_are_read_in_linear_time(reply: str) -> None:
     assert isinstance(read_decision(reply), Malformed)  # quadratic work would take hours
 
 
-async def questions(trader: object = hold, **keys: object) -> list[Request]:
+async def questions(trader: Trader = hold, **keys: Any) -> list[Request]:
     bench = benchmark(evaluation=keys.pop("evaluation", BASELINE_ONLY), **keys)
-    transcript = await talk(bench, bench.tasks()[0], trader)  # type: ignore[arg-type]  # a trader
+    transcript = await talk(bench, bench.tasks()[0], trader)
     return [json.loads(turn.question) for turn in transcript.turns]
 
 
@@ -137,9 +146,7 @@ async def test_the_first_request_shows_twenty_warm_up_bars_and_later_ones_the_ba
 
 
 async def test_at_most_64_bars_are_shown() -> None:
-    asked = await questions(
-        evaluation=BASELINE_ONLY | {"decision_interval": 80}, generator={"count": 1, "bars": 200}
-    )
+    asked = await questions(evaluation=BASELINE_ONLY | {"decision_interval": 80}, generator={"count": 1, "bars": 200})
 
     assert [len(request["state"]["bars"]) for request in asked] == [20, 64, 64]
 
@@ -177,7 +184,7 @@ async def test_the_bars_to_the_next_funding_count_down_to_one() -> None:
     left = [request["state"]["market_metrics"]["bars_to_funding"] for request in await questions()]
 
     assert set(left) == set(range(1, 9))
-    assert all(later == (8 if earlier == 1 else earlier - 1) for earlier, later in zip(left, left[1:], strict=False))
+    assert all(later == (8 if earlier == 1 else earlier - 1) for earlier, later in pairwise(left))
 
 
 async def test_without_funding_there_is_no_next_one() -> None:
