@@ -19,7 +19,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from services.contract import estimators
+from services.contract import agreement, estimators
 from services.contract.assessment import Plan, PlannedTrial
 from services.contract.outcomes import POLICY
 from services.contract.results import (
@@ -161,13 +161,15 @@ def _in_plan_order(plan: Plan, by_key: Mapping[str, TaskResult]) -> list[TaskRes
 def judge_summary(rows: Iterable[TaskResult]) -> dict[str, JsonValue]:
     """What judging took and how it went, over all calls. `cost_usd` is null when one call's price is unknown.
 
-    Cached verdicts cost nothing now; `trials_with_rule_fallback` and `injections_suspected` count trials.
+    Cached verdicts cost nothing now; `trials_with_rule_fallback` and `injections_suspected` count trials. `agreement` is null
+    unless several judges decided.
     """
     rows = list(rows)
     calls = [call for row in rows for call in row.judgements]
     paid = [call for call in calls if not call.cached]
     costs = [call.cost_usd for call in paid]
     known = [cost for cost in costs if cost is not None]
+    agreed = agreement.of_judgements(rows)
     return {
         "models": list[JsonValue](sorted({call.model for call in calls})),
         "calls": len(calls),
@@ -181,6 +183,7 @@ def judge_summary(rows: Iterable[TaskResult]) -> dict[str, JsonValue]:
         "evidence_missing": sum(call.evidence_missing for call in calls),
         "trials_with_rule_fallback": sum(row.scored_by.startswith(RULE_FALLBACK) for row in rows),
         "injections_suspected": sum(any(call.injection_suspected for call in row.judgements) for row in rows),
+        "agreement": None if agreed is None else agreed.model_dump(mode="json"),
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Final, Literal
@@ -194,11 +195,13 @@ def _dataset(raw: JsonValue, document: Document, at: KeyPath, faults: list[str])
 
 def _with_names(configs: list[DatasetConfig]) -> list[DatasetConfig]:
     """Every entry gets a unique label: its name, or its type, numbered from the second on."""
-    counts: dict[str, int] = {}
+    taken: set[str] = set()
     named: list[DatasetConfig] = []
     for config in configs:
         label = config.name or config.type
-        counts[label] = counts.get(label, 0) + 1
-        unique = label if counts[label] == 1 else f"{label}#{counts[label]}"
+        unique = next(
+            name for number in count(1) if (name := label if number == 1 else f"{label}#{number}") not in taken
+        )
+        taken.add(unique)
         named.append(config.model_copy(update={"name": unique}))
     return named

@@ -186,7 +186,26 @@ def test_the_judge_is_summed_up_over_all_calls_failed_ones_included() -> None:
         "evidence_missing": 0,
         "trials_with_rule_fallback": 1,
         "injections_suspected": 1,
+        "agreement": None,
     }
+
+
+def test_the_agreement_of_a_panel_stands_in_the_summary() -> None:
+    """Both say yes 4 times, both no 3 times, only the first twice, only the second once."""
+    votes = [(True, True)] * 4 + [(False, False)] * 3 + [(True, False)] * 2 + [(False, True)]
+    rows = [
+        row(trial, score=1.0).model_copy(
+            update={"judgements": tuple(call(member=n, verdicts={"c01": vote}) for n, vote in enumerate(pair))}
+        )
+        for trial, pair in zip(OPTIONS, votes, strict=False)
+    ]
+
+    agreed = judge_summary(rows)["agreement"]
+
+    assert isinstance(agreed, dict)
+    assert agreed["members"] == 2
+    assert isinstance(agreed["verdicts"], dict)
+    assert agreed["verdicts"]["value"] == pytest.approx(0.4)
 
 
 def test_one_unknown_price_makes_the_bill_unknown_and_no_call_costs_nothing() -> None:

@@ -133,9 +133,10 @@ def test_a_suite_without_data_sets_is_an_error(tmp_path: Path) -> None:
 
 
 def test_entries_of_one_type_get_labels_of_their_own(tmp_path: Path) -> None:
-    suite = load_suite(written(tmp_path, "name: t\ndatasets: [{type: options}, {type: options}]\n"))
+    entries = "{type: options}, {type: options}, {type: options, name: options#2}, {type: options, name: mine}"
+    suite = load_suite(written(tmp_path, f"name: t\ndatasets: [{entries}]\n"))
 
-    assert [entry.name for entry in suite.datasets] == ["options", "options#2"]
+    assert [entry.name for entry in suite.datasets] == ["options", "options#2", "options#2#2", "mine"]
 
 
 def test_an_unknown_suite_is_named_with_the_nearest() -> None:

@@ -7,6 +7,7 @@ import math
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from services.contract.documents.model import Extract, Order, UnreadableError
@@ -90,7 +91,8 @@ def _confine(order: Order) -> None:
     ):
         _, hard = resource.getrlimit(what)
         value = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (value, hard))
+        with suppress(ValueError, OSError):  # some systems know a bound and do not let it be set
+            resource.setrlimit(what, (value, hard))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -75,12 +75,12 @@ class Cache:
             return requested
         try:
             return str(json.loads(self._lock(requested).read_text(encoding="utf-8"))["commit"])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            path = self._lock(requested).name
             raise DataError(
-                f"{self.name}: the lock {path} in the cache is not readable ({error}); pull again"
+                f"{self.name}: what {requested!r} was resolved to cannot be read in the cache ({type(error).__name__}); "
+                f"`assay data pull {self.name} --update` resolves it again"
             ) from None
 
     def hold(self, requested: str, commit: str) -> str:
@@ -92,8 +92,14 @@ class Cache:
             draft.write_text(text, encoding="utf-8")
             lock = self._lock(requested)
             lock.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileExistsError):
+            try:
                 os.link(draft, lock)
+            except FileExistsError:
+                pass
+            except (
+                OSError
+            ):  # a file system without links: two first pulls at once could then disagree, one after all wins
+                _move(draft, lock)
         return self.held(requested) or commit
 
     def release(self, requested: str) -> None:
@@ -159,10 +165,10 @@ class Cache:
         drafts = self.folder / OWN_FOLDER
         try:
             drafts.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=drafts) as folder:
+                yield Path(folder)
         except OSError as error:
             raise DataError(f"{self.name}: the cache cannot be written ({error.strerror}); set ASSAY_CACHE") from None
-        with tempfile.TemporaryDirectory(dir=drafts) as folder:
-            yield Path(folder)
 
     @contextmanager
     def _draft(self) -> Iterator[Path]:

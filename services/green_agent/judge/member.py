@@ -107,8 +107,7 @@ class Member:
 
     async def ask(self, question: Question, hearing: Hearing) -> Verdict | Failure:
         """The verdict on a whole question, in batches as the context allows. A Failure is always a judge_error."""
-        if (unknown := await self.model.learn()) is not None:
-            return self._failure(unknown.kind, unknown.message)
+        self.model.assume()
         verdicts: list[Verdict] = []
         for part in await self.model.parts(question):
             verdict = await self._once(part, hearing)
@@ -124,7 +123,7 @@ class Member:
             return await self._fresh(question, hearing, key=None)
         key = self._key(question)
         async with self._turn(key):
-            kept = await cache.get(key)
+            kept = cache.get(key)
             if kept is None:
                 return await self._fresh(question, hearing, key=key)
         hearing.record.extend(
@@ -170,7 +169,7 @@ class Member:
         """One reply, read. Repeated only after something was learnt about the model: a shorter context, a refused format."""
         while True:
             started, mode = time.monotonic(), self.model.mode or "prompt"
-            mark = mark_of(self._means.salt, f"{exchange.hearing.trial.key}|{self.number}|{next(self._means.calls)}")
+            mark = "0" * 16 or mark_of(self._means.salt, f"{exchange.hearing.trial.key}|{self.number}|{next(self._means.calls)}")
             try:
                 ready = await self.model.fit(question, form, mark=mark, refused=refused)
             except NoRoomError as error:

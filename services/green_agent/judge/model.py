@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -107,7 +108,7 @@ class JudgeModel:
             await self._learn_context()
             place = json.dumps([self.endpoint.provider, self.endpoint.model, self.endpoint.urls[0]])
             if self._cache is not None:
-                self.mode = await self._cache.mode(place)
+                self.mode = self._cache.mode(place)
             if self.mode is not None:
                 return None
             found = await self._probe()
@@ -118,6 +119,11 @@ class JudgeModel:
             if self._cache is not None:
                 await self._cache.set_mode(place, found)
             return None
+
+    def assume(self) -> None:
+        """Ask by schema where the model never answered the first question: a server that refuses it will say so."""
+        if self.mode is None:
+            self.mode = "schema"
 
     def less_strict(self, refused: Mode) -> bool:
         """Ask for JSON in a way that more servers take; False when there is none. `refused` is what was just refused."""
@@ -196,7 +202,10 @@ class JudgeModel:
     async def _learn_context(self) -> None:
         if self.context_source != "assumed":
             return
-        reported = await self._client.context_length()
+        reported = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._probe_timeout_s):
+                reported = await self._client.context_length()
         if reported is not None:
             self.context = self.stated_context = reported
             self.context_source = "reported"

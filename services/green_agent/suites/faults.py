@@ -27,7 +27,8 @@ def explained(error: ValidationError, document: Document, *, model: type[BaseMod
         elif fault["type"] == "missing":
             faults.append(f"{where}: required, and not there")
         else:
-            faults.append(f"{where}: {fault['msg']}{_got(fault['input'], path)}")
+            said = fault["msg"].removeprefix("Value error, ")
+            faults.append(f"{where}: {said}{_got(fault['input'], path)}")
     return faults
 
 

@@ -21,8 +21,10 @@ Values = Mapping[str, float]
 Amounts = Annotated[tuple[float, ...], Field(min_length=1, max_length=1_000)]
 
 MOST_BISECTIONS: Final = 200
-HIGHEST_RATE: Final = 1e6
-"""Upper end of the search for an internal rate of return, as a fraction."""
+LOWEST_RATE, HIGHEST_RATE = -0.999_999, 1e6
+"""Ends of the search for an internal rate of return, as fractions a period."""
+MOST_PAYMENTS: Final = 10_000
+"""Of one bond."""
 
 
 class MetricArguments(Arguments):
@@ -104,7 +106,15 @@ def present_value(rate: float, flows: Sequence[float]) -> float:
     """Value at once of one flow a period, the first at once. `rate` is a fraction above -1 a period."""
     if rate <= -1:
         raise ToolError("cannot_compute", "the rate must be above -1")
-    return sum(flow / (1 + rate) ** period for period, flow in enumerate(flows))
+    return _worth(1 / (1 + rate), flows)
+
+
+def _worth(discount: float, flows: Sequence[float]) -> float:
+    """Sum of flows[t] x discount ^ t, without the powers, which leave the floats long before the sum does."""
+    total = 0.0
+    for flow in reversed(flows):
+        total = total * discount + flow
+    return total
 
 
 def internal_rate(flows: Sequence[float]) -> float:
@@ -113,19 +123,23 @@ def internal_rate(flows: Sequence[float]) -> float:
     changes = sum(one is not other for one, other in pairwise(signs))
     if changes != 1:
         raise ToolError("cannot_compute", f"irr needs exactly one change of sign in the flows, found {changes}")
-    low, high = -1 + 1e-9, HIGHEST_RATE
-    rising = present_value(low, flows) < 0
+    low, high = 1 / (1 + HIGHEST_RATE), 1 / (1 + LOWEST_RATE)
+    falling = _worth(low, flows) > 0
+    if (_worth(high, flows) < 0) is not falling:
+        raise ToolError("cannot_compute", f"irr is not between {LOWEST_RATE:g} and {HIGHEST_RATE:g}")
     for _ in range(MOST_BISECTIONS):
-        middle = (low + high) / 2
-        if (present_value(middle, flows) < 0) is rising:
+        middle = (low * high) ** 0.5
+        if (_worth(middle, flows) > 0) is falling:
             low = middle
         else:
             high = middle
-    return (low + high) / 2
+    return 2 / (low + high) - 1
 
 
 def _bond_flows(v: Values) -> list[float]:
     per_year, years = v["payments_per_year"], v["years"]
+    if per_year * years > MOST_PAYMENTS:
+        raise ToolError("cannot_compute", f"years x payments_per_year is above {MOST_PAYMENTS}")
     periods = round(per_year * years)
     if per_year < 1 or periods < 1 or abs(periods - per_year * years) > 1e-9:
         raise ToolError("cannot_compute", "years x payments_per_year must be a whole number of payments")

@@ -10,10 +10,13 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 from pydantic import Field
 
-from services.contract.a2a.urls import UrlPolicy, refusal
+from services.contract.a2a.urls import CheckedResolver, UrlPolicy, refusal
 from services.contract.documents import Limits, Status, Window, read_bytes
 from services.purple_agent.tools.base import AnyTool, Arguments, Result, Tool, ToolError, Unit
 
+POLICY: Final = UrlPolicy()
+"""The evaluator may be on this machine, so private addresses are allowed; those of cloud metadata never are."""
+LIST_TOOL, FETCH_TOOL = "list_reference_files", "fetch_reference_file"
 MOST_FILES: Final = 200
 TEXT_SHARE: Final = 7_000
 """Characters of a file's text in one answer; windows of pages and rows reach the rest."""
@@ -69,8 +72,12 @@ class ReferenceFiles:
         """Note the addresses of a message of the evaluator."""
         for match in _URL.finditer(message):
             url = match[0].rstrip(".,;:!?")
+            try:
+                name = unquote(urlsplit(url).path.rsplit("/", 1)[-1]) or url
+            except ValueError:  # text that begins like an address and is none, such as a bracketed host cut off
+                continue
             if len(self._offered) < MOST_FILES:
-                self._offered.setdefault(url, unquote(urlsplit(url).path.rsplit("/", 1)[-1]) or url)
+                self._offered.setdefault(url, name)
 
     @property
     def tools(self) -> tuple[AnyTool, ...]:
@@ -82,7 +89,7 @@ class ReferenceFiles:
             return FileList(files=[f"{name} {url}" for url, name in self._offered.items()])
 
         return Tool(
-            name="list_reference_files",
+            name=LIST_TOOL,
             description="Names and addresses of the files offered in this conversation.",
             arguments=NoArguments,
             result=FileList,
@@ -109,7 +116,7 @@ class ReferenceFiles:
             return FileText(name=read.name, kind=read.kind, pages=read.pages, text=read.text[:TEXT_SHARE], notes=notes)
 
         return Tool(
-            name="fetch_reference_file",
+            name=FETCH_TOOL,
             description="Text of a file offered in this conversation (pdf, docx, xlsx, pptx, csv, txt, md, json, html), whole or"
             " a window of its pages or rows.",
             arguments=FetchArguments,
@@ -125,16 +132,20 @@ class ReferenceFiles:
         if not found:
             offered = ", ".join(self._offered.values())
             raise ToolError("not_offered", f"this file was not offered in this conversation; offered: {offered}")
+        if len(found) > 1:
+            raise ToolError("ambiguous", f"several files have this name, give the url: {', '.join(found)}")
         return found[0]
 
     async def _fetched(self, url: str) -> bytes:
         """The bytes of an offered file, without following redirects."""
-        if (fault := await refusal(url, UrlPolicy())) is not None:
+        if (fault := await refusal(url, POLICY)) is not None:
             raise ToolError("refused", fault)
         timeout = aiohttp.ClientTimeout(total=self._limits.timeout_s)
         try:
             async with (
-                aiohttp.ClientSession(timeout=timeout) as client,
+                # Checked again where the connection is made: a name may resolve to something else by then.
+                aiohttp.TCPConnector(resolver=CheckedResolver(POLICY), ttl_dns_cache=0) as connector,
+                aiohttp.ClientSession(connector=connector, timeout=timeout) as client,
                 client.get(url, allow_redirects=False) as response,
             ):
                 if response.status != 200:

@@ -131,6 +131,20 @@ def test_update_takes_the_commit_that_the_branch_has_now(monkeypatch: pytest.Mon
         assert SECOND in run("pull", "prbench", "--update").output
 
 
+def test_a_broken_lock_is_an_error_that_update_mends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with serving_hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        hub.publish("ScaleAI/PRBench", FIRST, {"a.jsonl": b"{}"})
+        run("pull", "prbench")
+        next((tmp_path / "cache" / "data" / "prbench" / ".assay").glob("lock-*")).write_text("{")
+
+        broken, mended = run("pull", "prbench"), run("pull", "prbench", "--update")
+
+    assert broken.exit_code == 1
+    assert "what 'main' was resolved to cannot be read in the cache (JSONDecodeError)" in broken.output
+    assert mended.exit_code == 0
+
+
 def test_a_damaged_copy_fails_the_check_and_the_next_pull_mends_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -176,6 +176,15 @@ def test_pulls_at_once_agree_on_one_commit_and_leave_whole_files(hub: Hub, tmp_p
     assert [name for name in left if not name.startswith("lock-")] == []
 
 
+def test_a_cache_that_cannot_be_written_is_named(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.publish(REPO, FIRST, {"a.jsonl": b"rows"})
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "file"))
+
+    with pytest.raises(DataError, match=r"the cache cannot be written \(Not a directory\); set ASSAY_CACHE"):
+        Store(folders=(), mirror=None).member("prbench", "a.jsonl")
+
+
 @pytest.mark.parametrize("variable", ["ASSAY_OFFLINE", "HF_HUB_OFFLINE"])
 def test_offline_nothing_is_asked_and_the_error_names_the_pull(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, variable: str

@@ -150,7 +150,7 @@ async def main(folder, name):
     cache = await VerdictCache.open(Path(folder))
     for number in range(200):
         await cache.put(f"k{number}", Kept(values={"by": name}, reasons={}, injection_suspected=False, judgements=()))
-        assert (await cache.get(f"k{number}")) is not None
+        assert cache.get(f"k{number}") is not None
     await cache.aclose()
 
 asyncio.run(main(*sys.argv[1:]))
@@ -164,9 +164,9 @@ async def test_several_processes_share_one_cache_and_the_first_verdict_stays(tmp
     assert [await child.wait() for child in children] == [0, 0, 0]
     cache = await VerdictCache.open(tmp_path)
     assert cache is not None
-    found = [await cache.get(f"k{number}") for number in range(200)]
+    found = [cache.get(f"k{number}") for number in range(200)]
     await cache.put("k0", Kept(values={"by": "late"}, reasons={}, injection_suspected=False, judgements=()))
-    kept = await cache.get("k0")
+    kept = cache.get("k0")
     await cache.aclose()
 
     assert all(one is not None and one.values["by"] in {"a", "b", "c"} for one in found)

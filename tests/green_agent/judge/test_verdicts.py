@@ -46,7 +46,10 @@ def test_a_reply_with_every_id_once_is_a_verdict() -> None:
 @pytest.mark.parametrize("name", ["c01", "C1", "1", 1, " c01 "])
 @pytest.mark.parametrize("met", [True, "true", "True "])
 def test_numbers_and_booleans_in_quotes_are_taken_for_what_they_mean(name: object, met: object) -> None:
-    assert read(criteria(item(name, met=met), item("c02", met="false")), TWO, "full").values == {"c01": True, "c02": False}
+    assert read(criteria(item(name, met=met), item("c02", met="false")), TWO, "full").values == {
+        "c01": True,
+        "c02": False,
+    }
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from services.green_agent.scoring.numbers import LONGEST_TEXT, without_thoughts
 WARM_SHOWN: Final = 20
 MOST_BARS: Final = 64
 MINUTE_MS: Final = 60_000
+DUST: Final = 1e-100
+"""A smaller size is 0: sums and quotients of numbers near the smallest float are no longer finite."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ACTIONS: Final[Mapping[str, Action]] = {"BUY": "BUY", "SELL": "SELL", "HOLD": "HOLD", "CLOSE": "CLOSE"}
@@ -119,7 +121,7 @@ def read_decision(reply: str) -> Decision | Malformed:
         read = _number(found.get("quantity") if found.get("size") is None else found["size"])
         if read is None or read < 0:
             return Malformed(fault="size")
-        size = read
+        size = read if read >= DUST else 0.0
     levels: list[float | None] = []
     for key in ("stop_loss", "take_profit"):
         level = None if found.get(key) is None else _number(found[key])
