@@ -25,7 +25,7 @@ class Listed:
     """None: depends on the revision."""
     source: str
     where: str
-    """`mirror`, `package`, `cache <revision>` or `absent`."""
+    """`mirror`, `package`, `cache <revision>`, `broken` or `absent`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +110,10 @@ def _where(wanted: Dataset, mirror: Path | None) -> str:
         except DataError:
             return "absent"
         return "package"
-    commit = wanted.cache.held(wanted.revision)
+    try:
+        commit = wanted.cache.held(wanted.revision)
+    except DataError:
+        return "broken"
     return f"cache {commit[:18]}" if commit is not None and wanted.cache.members(commit) else "absent"
 
 

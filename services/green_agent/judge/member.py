@@ -169,7 +169,7 @@ class Member:
         """One reply, read. Repeated only after something was learnt about the model: a shorter context, a refused format."""
         while True:
             started, mode = time.monotonic(), self.model.mode or "prompt"
-            mark = "0" * 16 or mark_of(self._means.salt, f"{exchange.hearing.trial.key}|{self.number}|{next(self._means.calls)}")
+            mark = mark_of(self._means.salt, f"{exchange.hearing.trial.key}|{self.number}|{next(self._means.calls)}")
             try:
                 ready = await self.model.fit(question, form, mark=mark, refused=refused)
             except NoRoomError as error:

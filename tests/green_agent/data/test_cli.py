@@ -138,8 +138,10 @@ def test_a_broken_lock_is_an_error_that_update_mends(monkeypatch: pytest.MonkeyP
         run("pull", "prbench")
         next((tmp_path / "cache" / "data" / "prbench" / ".assay").glob("lock-*")).write_text("{")
 
+        listed = where()["prbench"]
         broken, mended = run("pull", "prbench"), run("pull", "prbench", "--update")
 
+    assert listed == "broken"
     assert broken.exit_code == 1
     assert "what 'main' was resolved to cannot be read in the cache (JSONDecodeError)" in broken.output
     assert mended.exit_code == 0

@@ -77,7 +77,7 @@ def pairwise_case(task: GDPvalTask, documents: Sequence[Document]) -> Case:
 
 def rated(task: GDPvalTask, verdict: ScalesVerdict, judge: str) -> Score:
     """A hundred points, of which the score is the share."""
-    points = {name: min(max(float(verdict.scores[name]), 0.0), float(POINTS)) for name in SCALE_NAMES}
+    points = {name: float(verdict.scores[name]) for name in SCALE_NAMES}
     score = sum(points.values()) / (POINTS * len(points))
     reasons = [f"{name} {points[name]:g}/{POINTS}: {verdict.reasons.get(name, '')}".strip(": ") for name in points]
     return Score(

@@ -8,18 +8,32 @@ from typing import Any, Literal
 
 import docx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.contract.conversation import ReplyFile, Transcript
 from services.contract.outcomes import Failure, Outcome
 from services.green_agent.benchmarks.base import Score, ScoringTools
 from services.green_agent.benchmarks.gdpval import GDPval
+from services.green_agent.benchmarks.gdpval.grading import SCALE_NAMES, rated
 from services.green_agent.benchmarks.gdpval.materials import GDPvalTask
 from services.green_agent.data.store import Store
-from services.green_agent.judge.asking import Preference, Scale
+from services.green_agent.judge.asking import Preference, Scale, ScalesVerdict
 from tests.green_agent.benchmarks.gdpval.library import Row, benchmark, publish, row
 from tests.support.scripted_judge import ScriptedJudge
 from tests.support.scripted_session import ScriptedSession
 
+TASK = GDPvalTask(
+    id="gdpval_t",
+    stratum="Government",
+    prompt="Write.",
+    digest="sha256:0",
+    request="Write.",
+    sector="Government",
+    occupation="Lawyers",
+    references=(),
+    deliverable=None,
+)
 PADDING = "lorem ipsum:\n" * 600
 
 
@@ -173,6 +187,19 @@ async def test_a_judge_that_fails_leaves_the_trial_unscored(tmp_path: Path) -> N
     with pytest.raises(Failure) as caught:
         await found.score(task, 0, session.transcript, ScoringTools(judge=ScriptedJudge(failure=failure)))
     assert caught.value is failure
+
+
+@given(values=st.lists(st.integers(0, 50).map(lambda half: half / 2), min_size=4, max_size=4), place=st.integers(0, 3))
+def test_the_score_is_the_share_of_a_hundred_points_and_rises_with_each_scale(values: list[float], place: int) -> None:
+    verdict = ScalesVerdict(scores=dict(zip(SCALE_NAMES, values, strict=True)))
+    lowered = ScalesVerdict(scores=verdict.scores | {SCALE_NAMES[place]: max(0.0, values[place] - 0.5)})
+
+    score, less = rated(TASK, verdict, "judge"), rated(TASK, lowered, "judge")
+
+    assert 0 <= score.score <= 1
+    assert score.score == pytest.approx(sum(values) / 100)
+    assert score.passed == (score.score >= 0.7)
+    assert less.score <= score.score
 
 
 Verdict = Literal["first", "second", "tie"]
