@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Final
+from urllib.parse import parse_qsl, urlsplit
 
 import structlog
 from pydantic import ConfigDict, JsonValue
 
+from services.contract.secrets import register_secret
 from services.purple_agent.tools.base import AnyTool, Arguments, Result, Tool, ToolError, Unit
-from services.purple_agent.tools.dated import bounded, check_not_later, date_parameter
+from services.purple_agent.tools.dated import bounded, check_not_later, date_parameters
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -30,6 +33,14 @@ STDIO: Final = "stdio:"
 CONNECT_S: Final = 15.0
 CALL_S: Final = 25.0
 """Below a tool's 30 s, so that the server's silence is named as such."""
+CLOSE_S: Final = 5.0
+MOST_TOOLS: Final = 64
+MOST_CHARS: Final = 1_000_000
+LONGEST_DESCRIPTION: Final = 1_000
+LONGEST_REASON: Final = 2_000
+CONNECTION_CLOSED, REQUEST_TIMEOUT = -32_000, -32_001
+"""Codes by which the SDK names a broken connection and its own time limit."""
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 SERVERS: Final[Mapping[str, tuple[str, ...]]] = {
     "MCP_EDGAR_URL": ("get_filing", "get_xbrl_financials"),
     "MCP_YFINANCE_URL": (
@@ -84,46 +95,47 @@ class Server:
             client = await self._connected()
             async with asyncio.timeout(CONNECT_S):
                 listed = (await client.list_tools()).tools
-        except ToolError as error:
-            log.warning("mcp_server_unreachable", server=self.variable, reason=str(error))
-            return tuple(self._tool(name, "Not reachable at the moment.", None) for name in SERVERS[self.variable])
         except Exception as error:  # noqa: BLE001 - the boundary to somebody else's server and its SDK
             log.warning("mcp_server_unreachable", server=self.variable, reason=repr(error))
             return tuple(self._tool(name, "Not reachable at the moment.", None) for name in SERVERS[self.variable])
-        offered = []
-        for tool in listed:
-            schema: dict[str, JsonValue] = dict(tool.input_schema)
-            if self._dated and date_parameter(schema) is None:
-                log.info("mcp_tool_withdrawn", tool=tool.name, reason="it cannot honour the simulation date")
-                continue
-            offered.append(self._tool(tool.name, tool.description or "", schema))
-        return tuple(offered)
+        return tuple(
+            self._tool(tool.name, (tool.description or "")[:LONGEST_DESCRIPTION], dict(tool.input_schema))
+            for tool in listed[:MOST_TOOLS]
+            if self._fit(tool.name, tool.input_schema)
+        )
 
     async def aclose(self) -> None:
         """End the connection, and the process of a stdio server."""
-        if self._holding is not None:
-            self._holding.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._holding
-            self._holding = self._client = None
+        holding, self._holding, self._client = self._holding, None, None
+        if holding is not None:
+            holding.cancel()
+            await asyncio.wait({holding}, timeout=CLOSE_S)
 
     @property
     def _dated(self) -> bool:
         return self.simulation_date is not None and self.variable not in UNDATED
 
+    def _fit(self, name: str, schema: Mapping[str, JsonValue]) -> bool:
+        """Whether a tool can be offered: engines refuse the whole request for one tool with a name like `get quote`."""
+        reason = None
+        if _NAME.fullmatch(name) is None:
+            reason = "its name is not one that models can call"
+        elif self._dated and not date_parameters(schema):
+            reason = "it cannot honour the simulation date"
+        if reason is not None:
+            log.info("mcp_tool_withdrawn", server=self.variable, tool=name[:100], reason=reason)
+        return reason is None
+
     def _tool(self, name: str, description: str, schema: Mapping[str, JsonValue] | None) -> AnyTool:
-        parameter = date_parameter(schema or {})
+        parameters = date_parameters(schema or {})
 
         async def run(arguments: OpenArguments) -> Said:
             given: dict[str, JsonValue] = dict(arguments.model_extra or {})
             if self._dated and self.simulation_date is not None:
-                if parameter is None:
+                if not parameters:
                     raise ToolError("withdrawn", f"{name} cannot honour the simulation date")
-                given = bounded(given, parameter, self.simulation_date)
-            said = await self._call(name, given)
-            if self._dated and self.simulation_date is not None:
-                check_not_later(f"{said.text} {json.dumps(said.data)}", self.simulation_date)
-            return said
+                given = bounded(given, parameters, self.simulation_date)
+            return await self._call(name, given)
 
         open_schema: dict[str, JsonValue] = {"type": "object", "additionalProperties": True}
         return Tool(
@@ -136,31 +148,57 @@ class Server:
         )
 
     async def _call(self, name: str, arguments: dict[str, JsonValue]) -> Said:
+        from mcp import MCPError  # noqa: PLC0415 - half a second that most agents do not need
+
         client = await self._connected()
         try:
             result = await client.call_tool(name, arguments, read_timeout_seconds=CALL_S)
+        except MCPError as error:
+            if error.code == REQUEST_TIMEOUT:
+                raise ToolError("timeout", f"{self.variable}: no answer in {CALL_S:g} s") from None
+            if error.code != CONNECTION_CLOSED:
+                raise ToolError("tool_failed", self._shown(error.message)[:LONGEST_REASON]) from None
+            raise await self._lost(client, error) from None
         except Exception as error:  # noqa: BLE001 - the boundary, as above
-            await self.aclose()
-            raise ToolError("unreachable", f"{self.variable}: {error}"[:500]) from None
+            raise await self._lost(client, error) from None
         text = "\n".join(part.text for part in result.content if part.type == "text")
         if result.is_error:
-            raise ToolError("tool_failed", text[:2_000] or "the server named no reason")
-        return Said(text=text, data=result.structured_content)
+            raise ToolError("tool_failed", self._shown(text)[:LONGEST_REASON] or "the server named no reason")
+        self._shown(json.dumps(result.structured_content))
+        return Said(text=self._shown(text), data=result.structured_content)
+
+    def _shown(self, text: str) -> str:
+        """What the server said, if the agent may see it. Raises ToolError."""
+        if len(text) > MOST_CHARS:
+            raise ToolError("too_large", f"the server answered {len(text):,} characters, at most {MOST_CHARS:,} are read")
+        if self._dated and self.simulation_date is not None:
+            check_not_later(text, self.simulation_date)
+        return text
+
+    async def _lost(self, client: Client, error: Exception) -> ToolError:
+        """Give the connection up, unless another call has done so; the error's text may hold the address and its token."""
+        log.warning("mcp_server_lost", server=self.variable, reason=repr(error))
+        if self._client is client:
+            await self.aclose()
+        return ToolError("unreachable", f"{self.variable}: {type(error).__name__}")
 
     async def _connected(self) -> Client:
         """The client, connected. Raises ToolError."""
         async with self._lock:
-            if self._holding is not None and self._holding.done():
-                self._holding = self._client = None
-            if self._client is None:
-                ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
-                self._holding = asyncio.create_task(self._hold(ready))
-                try:
-                    async with asyncio.timeout(CONNECT_S):
-                        self._client = await asyncio.shield(ready)
-                except TimeoutError:
+            if self._client is not None and self.reachable:
+                return self._client
+            await self.aclose()
+            ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
+            self._holding = asyncio.create_task(self._hold(ready))
+            try:
+                async with asyncio.timeout(CONNECT_S):
+                    self._client = await asyncio.shield(ready)
+            except TimeoutError:
+                raise ToolError("unreachable", f"{self.variable}: no answer in {CONNECT_S:g} s") from None
+            finally:
+                # Also when the caller was cancelled: nothing that nobody holds stays connected.
+                if self._client is None:
                     await self.aclose()
-                    raise ToolError("unreachable", f"{self.variable}: no answer in {CONNECT_S:g} s") from None
             return self._client
 
     async def _hold(self, ready: asyncio.Future[Client]) -> None:
@@ -177,13 +215,24 @@ class Server:
                 await asyncio.Event().wait()
         except Exception as error:  # noqa: BLE001 - the boundary, as above
             if not ready.done():
-                ready.set_exception(ToolError("unreachable", f"{self.variable}: {error}"[:500]))
+                log.warning("mcp_server_unreachable", server=self.variable, reason=repr(error))
+                ready.set_exception(ToolError("unreachable", f"{self.variable}: {type(error).__name__}"))
 
 
 def servers(environment: Mapping[str, str], simulation_date: date | None) -> tuple[Server, ...]:
-    """The configured servers, by variable."""
+    """The configured servers, by variable. Keys in their addresses are masked in logs from now on."""
+    for variable in SERVERS:
+        _register_keys(environment.get(variable, ""))
     return tuple(
         Server(variable=variable, target=environment[variable], simulation_date=simulation_date)
         for variable in SERVERS
         if environment.get(variable)
     )
+
+
+def _register_keys(target: str) -> None:
+    register_secret(target)
+    with suppress(ValueError):
+        parts = urlsplit(target)
+        for secret in (parts.password, *(value for _, value in parse_qsl(parts.query))):
+            register_secret(secret or "")
