@@ -309,7 +309,7 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
     for benchmark in plan.benchmarks:
         click.echo(f"  {benchmark.name}: {benchmark.tasks} tasks, scorer {benchmark.scorer}")
     for shortfall in plan.shortfalls:
-        click.echo(f"  left out: {shortfall.reason}")
+        click.echo(f"  short: {shortfall.reason}")
 
 
 for _command in (cli_results.report, cli_results.results, cli_results.export):

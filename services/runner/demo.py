@@ -6,13 +6,13 @@ from typing import Final
 
 from services.runner.scenario import GREEN, REFERENCE, AgentSpec, Scenario
 
-OPTIONS_TASKS: Final = 16
-HUMANEVAL_TASKS: Final = 16
+LIMITS: Final = {"synthetic": 12, "options": 12, "crypto": 4, "humaneval": 12}
+"""Tasks of each benchmark; a market takes as long as a dozen questions."""
 _TOKEN: Final = "ASSAY_GREEN_TOKEN"  # noqa: S105 - the name of a variable
 
 
 def demo_scenario() -> Scenario:
-    """Option questions and HumanEval against purple on the reference engine; `config/scenarios/quick.toml` is the same."""
+    """A little of everything that needs no download, on the reference engine; `config/scenarios/quick.toml` is the same."""
     return Scenario(
         name="demo",
         green=AgentSpec(
@@ -26,10 +26,8 @@ def demo_scenario() -> Scenario:
             AgentSpec(role="purple", cmd="purple-agent serve", env={}, model_endpoint=REFERENCE, free_port=True),
         ),
         config={
-            "datasets": ["options", "humaneval"],
-            "num_tasks": OPTIONS_TASKS + HUMANEVAL_TASKS,
-            "options_limit": OPTIONS_TASKS,
-            "humaneval_limit": HUMANEVAL_TASKS,
+            "num_tasks": sum(LIMITS.values()),
+            **{f"{name}_limit": tasks for name, tasks in LIMITS.items()},
             "seed": 42,
             "timeout_seconds": 60,
         },

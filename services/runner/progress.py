@@ -97,7 +97,7 @@ class PlainLines:
         kept = f", {len(rows)} kept from before" if rows else ""
         self.says(f"run {run.id}: {len(run.plan.trials)} trials, plan {run.plan.digest[:19]}{kept}")
         for shortfall in run.plan.shortfalls:
-            self.says(f"left out: {shortfall.reason}")
+            self.says(f"short: {shortfall.reason}")
 
     def finished(self, row: TaskResult) -> None:
         """Say how a trial ended."""
@@ -133,7 +133,7 @@ class LiveBars:
 
         self._standing = Standing(run, rows)
         for shortfall in run.plan.shortfalls:
-            self.says(f"left out: {shortfall.reason}")
+            self.says(f"short: {shortfall.reason}")
         self._live = Live(
             get_renderable=self._picture, console=Console(stderr=True), refresh_per_second=4, transient=False
         )

@@ -29,8 +29,8 @@ def test_the_demo_runs_without_any_model_says_so_and_writes_a_report(tmp_path: P
     assert "Reference engine, no language model" in summary["labels"]
     assert summary["overall_score"]["coverage"] == 1.0
     planned = {section["section"]: section["planned"] for section in summary["sections"]}
-    assert planned["options_trading"] == 16
-    assert planned.get("code", 16) == 16
+    assert [planned[name] for name in ("analytical_reasoning", "options_trading", "crypto_trading")] == [12, 12, 4]
+    assert planned.get("code", 12) == 12
     html = (tmp_path / summary["report_html"]).read_text()
     assert "Reference engine, no language model" in html
     assert "opt-g1" in html

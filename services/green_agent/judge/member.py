@@ -107,7 +107,6 @@ class Member:
 
     async def ask(self, question: Question, hearing: Hearing) -> Verdict | Failure:
         """The verdict on a whole question, in batches as the context allows. A Failure is always a judge_error."""
-        self.model.assume()
         verdicts: list[Verdict] = []
         for part in await self.model.parts(question):
             verdict = await self._once(part, hearing)
@@ -168,7 +167,7 @@ class Member:
     ) -> Verdict | _Refusal | Failure:
         """One reply, read. Repeated only after something was learnt about the model: a shorter context, a refused format."""
         while True:
-            started, mode = time.monotonic(), self.model.mode or "prompt"
+            started, mode = time.monotonic(), self.model.assumed_mode
             mark = mark_of(self._means.salt, f"{exchange.hearing.trial.key}|{self.number}|{next(self._means.calls)}")
             try:
                 ready = await self.model.fit(question, form, mark=mark, refused=refused)

@@ -120,16 +120,16 @@ class JudgeModel:
                 await self._cache.set_mode(place, found)
             return None
 
-    def assume(self) -> None:
-        """Ask by schema where the model never answered the first question: a server that refuses it will say so."""
-        if self.mode is None:
-            self.mode = "schema"
+    @property
+    def assumed_mode(self) -> Mode:
+        """How to ask. By schema where the model never answered the first question: a server that refuses it will say so."""
+        return self.mode or "schema"
 
     def less_strict(self, refused: Mode) -> bool:
         """Ask for JSON in a way that more servers take; False when there is none. `refused` is what was just refused."""
         if refused not in _LESS:
             return False
-        if self.mode == refused:
+        if self.assumed_mode == refused:
             self.mode = _LESS[refused]
             log.warning("judge_format_refused", model=self.endpoint.model, refused=refused, next=self.mode)
         return True

@@ -8,10 +8,11 @@ import os
 
 import pytest
 
+from services.contract.outcomes import Failure
 from services.green_agent.judge.asking import Case, Material, Scale
 from services.green_agent.judge.panel import open_judge
 from services.green_agent.judge.settings import JudgeSettings
-from tests.green_agent.judge.bench import TRIAL, case, ids_in, inside, judge, met, outside
+from tests.green_agent.judge.bench import FENCE, TRIAL, case, ids_in, inside, judge, met, outside
 
 CRITERIA = ['says "margin"', 'says "liquidity"', 'says "covenant"']
 SCALES = [
@@ -116,6 +117,25 @@ async def test_padding_an_answer_gains_nothing(padding: str) -> None:
         for padded in (WEAK + padding, padding + WEAK, padding + WEAK + padding):
             verdict = await asked.criteria(case(padded), CRITERIA)
             assert sum(verdict.met) <= sum(plain.met)
+
+
+async def test_every_call_has_marks_of_its_own_that_cannot_be_foreseen() -> None:
+    seen: list[str] = []
+
+    def says(prompt: str) -> str:
+        seen.append(prompt)
+        return "no verdict"
+
+    for _ in range(2):  # two runs: the secret differs, the questions do not
+        async with judge(says) as (asked, _record, _server):
+            with pytest.raises(Failure):
+                await asked.correct(case(WEAK))
+
+    marks = [{mark for _, mark, _ in FENCE.findall(prompt)} for prompt in seen]
+    assert len(seen) == 6  # full, repair, simplified
+    assert [len(one) for one in marks] == [1] * 6
+    assert len(set.union(*marks)) == 6
+    assert len({outside(seen[0]), outside(seen[3])}) == 1
 
 
 async def test_the_judge_is_told_neither_model_nor_participant_nor_trial() -> None:

@@ -83,7 +83,7 @@ async def test_the_ends_of_the_share_are_none_and_all(share: str, failing: int) 
         ("crash-rate:1.5", "needs a share from 0 to 1, got '1.5'"),
         ("crash-rate:nan", "needs a share from 0 to 1, got 'nan'"),
         ("slow:-1", "needs seconds from 0 to 86,400, got '-1'"),
-        ("", "known: blank, constant, crash-rate,"),
+        ("", "known: blank, buy-each-step, constant,"),
     ],
 )
 def test_a_wrong_name_or_argument_is_refused_with_the_remedy(spec: str, remedy: str) -> None:
