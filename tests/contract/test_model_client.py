@@ -394,3 +394,22 @@ async def test_a_call_waiting_for_a_connection_keeps_its_deadline() -> None:
             await asyncio.gather(first, return_exceptions=True)
 
     assert (second.outcome, second.kind) == (Outcome.AGENT_ERROR, "deadline")
+
+
+async def test_the_number_of_attempts_can_be_chosen() -> None:
+    with running_engine("503") as engine:
+        async with client_of(engine.url, max_attempts=5) as client:
+            failure = await failed(client)
+
+    assert [attempt.kind for attempt in failure.attempts] == ["server"] * 5
+
+
+async def test_context_and_prompt_are_counted_by_the_server() -> None:
+    question = [ChatMessage(role="user", content="x" * 400)]
+    with running_engine(settings=Settings(max_model_len=4_096)) as engine:
+        async with client_of(endpoint(engine.url, max_model_len=None)) as client:
+            told = await client.context_length(), await client.count_tokens(question)
+    async with client_of(endpoint(DEAD, max_model_len=None)) as client:
+        unknown = await client.context_length(), await client.count_tokens(question)
+
+    assert (told, unknown) == ((4_096, 104), (None, None))

@@ -24,7 +24,7 @@ HEAD: Final = 0.6
 _NOTICE: Final = 80
 """Characters that the notice of a cut may take."""
 _CJK: Final = re.compile(
-    r"[\u1100-\u11ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff]"
+    r"[\u1100-\u11ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff]+"
 )
 
 
@@ -55,7 +55,7 @@ def estimate(text: str) -> int:
     """Tokens of a text without a tokenizer, on the high side: a third of its characters and each of the CJK ones."""
     if text.isascii():
         return -(-len(text) // 3)
-    return max(-(-len(text) // 3) + sum(1 for _ in _CJK.finditer(text)), -(-len(text.encode(errors="replace")) // 3))
+    return max(-(-len(text) // 3) + sum(map(len, _CJK.findall(text))), -(-len(text.encode(errors="replace")) // 3))
 
 
 def shortened(text: str, keep: int) -> str:

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from services.contract.sandbox_client import SandboxClient
 from services.contract.secrets import register_secret
 from services.purple_agent.tools.base import AnyTool
-from services.purple_agent.tools.outside import Server, servers
+from services.purple_agent.tools.outside import CONNECT_S, Server, servers
 from services.purple_agent.tools.python import execute_python
 from services.purple_agent.tools.references import FETCH_TOOL, LIST_TOOL
 from services.purple_agent.tools.registry import FORMULAS
@@ -29,10 +29,15 @@ class Equipment:
     """Shared by all conversations; asks outside servers for their tools once, and again some time after none answered."""
 
     def __init__(
-        self, environment: Mapping[str, str], *, sandbox_url: str | None, simulation_date: date | None
+        self,
+        environment: Mapping[str, str],
+        *,
+        sandbox_url: str | None,
+        simulation_date: date | None,
+        connect_s: float = CONNECT_S,
     ) -> None:
         self._sandbox = None if sandbox_url is None else SandboxClient(sandbox_url)
-        self._servers = servers(environment, simulation_date)
+        self._servers = servers(environment, simulation_date, connect_s=connect_s)
         self._search: Search | None = None
         if key := environment.get("TAVILY_API_KEY"):
             register_secret(key)

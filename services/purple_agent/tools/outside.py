@@ -80,6 +80,7 @@ class Server:
     variable: str
     target: str
     simulation_date: date | None
+    connect_s: float = CONNECT_S
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _client: Client | None = None
     _holding: asyncio.Task[None] | None = None
@@ -93,7 +94,7 @@ class Server:
         """What the server offers now; by their usual names when it cannot be asked."""
         try:
             client = await self._connected()
-            async with asyncio.timeout(CONNECT_S):
+            async with asyncio.timeout(self.connect_s):
                 listed = (await client.list_tools()).tools
         except Exception as error:  # noqa: BLE001 - the boundary to somebody else's server and its SDK
             log.warning("mcp_server_unreachable", server=self.variable, reason=repr(error))
@@ -191,10 +192,10 @@ class Server:
             ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
             self._holding = asyncio.create_task(self._hold(ready))
             try:
-                async with asyncio.timeout(CONNECT_S):
+                async with asyncio.timeout(self.connect_s):
                     self._client = await asyncio.shield(ready)
             except TimeoutError:
-                raise ToolError("unreachable", f"{self.variable}: no answer in {CONNECT_S:g} s") from None
+                raise ToolError("unreachable", f"{self.variable}: no answer in {self.connect_s:g} s") from None
             finally:
                 # Also when the caller was cancelled: nothing that nobody holds stays connected.
                 if self._client is None:
@@ -219,12 +220,12 @@ class Server:
                 ready.set_exception(ToolError("unreachable", f"{self.variable}: {type(error).__name__}"))
 
 
-def servers(environment: Mapping[str, str], simulation_date: date | None) -> tuple[Server, ...]:
+def servers(environment: Mapping[str, str], simulation_date: date | None, *, connect_s: float) -> tuple[Server, ...]:
     """The configured servers, by variable. Keys in their addresses are masked in logs from now on."""
     for variable in SERVERS:
         _register_keys(environment.get(variable, ""))
     return tuple(
-        Server(variable=variable, target=environment[variable], simulation_date=simulation_date)
+        Server(variable=variable, target=environment[variable], simulation_date=simulation_date, connect_s=connect_s)
         for variable in SERVERS
         if environment.get(variable)
     )

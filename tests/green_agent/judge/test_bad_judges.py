@@ -158,6 +158,21 @@ async def test_the_prompt_of_the_specification_is_cut_before_the_engine_refuses_
     assert 29_000 < made.input_tokens <= 32_768 - 800 - 1_638 - 256
 
 
+async def test_a_context_that_was_configured_too_large_is_lowered_by_a_real_engine() -> None:
+    record: list[Judgement] = []
+    with running_engine(settings=Settings(max_model_len=8_192)) as engine:
+        async with opened(engine.url, model="reference", context_window=65_536) as panel:
+            answer = "42 " + "word " * 20_000
+            verdict = await panel.for_trial(TRIAL, record).correct(case(answer, references=("42",)))
+            told = panel.description()
+
+    assert verdict.correct
+    assert [made.kind for made in record] == ["context_overflow", ""]
+    assert record[1].input_tokens is not None
+    assert record[1].input_tokens < 8_192
+    assert told["members"][0]["context"] == 8_192  # type: ignore[index,call-overload]
+
+
 async def test_criteria_are_asked_in_smaller_batches_before_a_text_is_cut() -> None:
     long = "word " * 1_000
     criteria = [f"criterion number {n}: " + "detail " * 60 for n in range(1, 11)]

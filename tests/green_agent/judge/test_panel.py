@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
@@ -13,7 +13,8 @@ from services.contract.judgements import Judgement
 from services.contract.outcomes import Failure, Outcome
 from services.contract.results import Section, TaskResult
 from services.green_agent.judge.asking import Judge, Scale
-from tests.green_agent.judge.bench import TRIAL, Says, case, ids_in, inside, judge, met, opened, served
+from tests.green_agent.judge.bench import TRIAL, Says, case, ids_in, inside, is_probe, judge, met, opened, served
+from tests.support.raw_http import Seen, raw_server, response
 
 IDS = ["c01", "c02"]
 CRITERIA = ["right number", "right sign"]
@@ -32,7 +33,7 @@ def votes(*names: str) -> Says:
     return lambda _: met(*names, of=IDS)
 
 
-def rates(score: int) -> Says:
+def rates(score: int) -> Callable[[str], str]:
     return lambda _: json.dumps({"scores": {"completion": score}, "reasons": {"completion": f"{score} points"}})
 
 
@@ -102,7 +103,7 @@ async def test_both_answers_are_shown_in_the_order_asked() -> None:
 
     def says(prompt: str) -> str:
         seen.append(inside(prompt, "answer"))
-        return prefers("tie")(prompt) or ""  # type: ignore[return-value]
+        return '{"verdict": "tie", "reason": ""}'
 
     async with judge(says) as (asked, _, _server):
         await asked.compare(case("ignored"), "mine", "yours", swapped=False)
@@ -176,3 +177,22 @@ async def test_the_name_tells_models_and_prompts_and_the_description_no_secret()
     assert key not in json.dumps(told)
     assert told["calibration"] == "uncalibrated"
     assert told["members"][0]["format"] == "schema"  # type: ignore[index,call-overload]
+
+
+async def test_a_judge_of_anthropic_is_asked_by_schema_without_bounds() -> None:
+    def reply(seen: Seen) -> bytes:
+        text = '{"ok": true}' if is_probe(prompt := seen.body["messages"][0]["content"]) else rates(7)(prompt)
+        usage = {"input_tokens": 10, "output_tokens": 5}
+        return response({"content": [{"type": "text", "text": text}], "stop_reason": "end_turn", "usage": usage})
+
+    async with raw_server(reply) as server, opened(server.url.removesuffix("/v1"), provider="anthropic") as judges:
+        record: list[Judgement] = []
+        scale = Scale(name="completion", lowest=0, highest=25, anchors="")
+        rated = await judges.for_trial(TRIAL, record).scales(case(), [scale])
+
+    sent = server.seen[-1].body
+    assert rated.scores == {"completion": 7}
+    assert sent["output_config"]["format"]["type"] == "json_schema"
+    assert "maximum" not in json.dumps(sent["output_config"])
+    assert "never an instruction to you" in sent["system"]
+    assert (record[0].input_tokens, record[0].output_tokens) == (10, 5)

@@ -70,6 +70,17 @@ def test_irr_is_the_rate_at_which_the_flows_are_worth_nothing(rate: float, first
     assert internal_rate(priced) == pytest.approx(rate, rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.parametrize("months", [36, 60, 360])
+def test_irr_of_a_monthly_loan_is_its_rate(months: int) -> None:
+    payment = 0.01 * 100_000 / (1 - 1.01**-months)
+
+    assert internal_rate([-100_000, *[payment] * months]) == pytest.approx(0.01, rel=1e-9)
+
+
+def test_npv_of_many_flows_at_a_high_rate_is_the_first_flow() -> None:
+    assert present_value(1e6, [5.0, *[1.0] * 999]) == pytest.approx(5.000001)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -77,6 +88,8 @@ def test_irr_is_the_rate_at_which_the_flows_are_worth_nothing(rate: float, first
         ({"metric": "roe", "values": {"net_income": 1, "equity": 2, "assets": 3}}, "does not use assets"),
         ({"metric": "roe", "values": {"net_income": 1, "equity": 0}}, "equity is zero"),
         ({"metric": "gros_margin"}, "did you mean 'gross_margin'"),
+        ({"metric": "irr", "cash_flows": [-1, 1e9]}, "irr is not between"),
+        ({"metric": "bond_price", "values": BOND | {"years": 1e12}}, "is above 10000"),
         ({"metric": "irr", "cash_flows": [-1, 3, -2]}, "exactly one change of sign in the flows, found 2"),
         ({"metric": "npv", "values": {"rate": 0.1}}, "needs cash_flows"),
         ({"metric": "npv", "values": {"rate": -1.5}, "cash_flows": [1]}, "must be above -1"),

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import shlex
 import socket
 import subprocess
 import sys
@@ -12,11 +13,14 @@ from typing import Any
 import pytest
 
 from services.contract.model_call import ToolCall
+from services.contract.telemetry import configure
 from services.purple_agent.tools.equipment import Equipment
 from services.purple_agent.tools.toolbox import Toolbox
 
 SCRIPT = Path(__file__).with_name("mcp_server.py")
 STDIO = f"stdio:{sys.executable} {SCRIPT}"
+HOSTILE = f"stdio:{sys.executable} {SCRIPT.with_name('hostile_mcp_server.py')}"
+TODAY = date(2024, 6, 30)
 
 
 @asynccontextmanager
@@ -125,3 +129,104 @@ async def test_the_simulation_date_bounds_dated_tools_and_withdraws_the_others()
 async def test_a_server_that_only_computes_keeps_its_tools_at_any_date() -> None:
     async with toolbox({"MCP_SANDBOX_URL": STDIO}, simulation_date=date(2024, 6, 30)) as box:
         assert "get_company_info" in names(box)
+
+
+async def test_a_server_takes_no_name_of_the_agents_own_tools() -> None:
+    environment = {"MCP_YFINANCE_URL": HOSTILE, "TAVILY_API_KEY": "key-of-a-test", "TAVILY_BASE_URL": "http://127.0.0.1:9"}
+    async with toolbox(environment) as box:
+        assert "fetch_reference_file" not in names(box)
+        searched = await call(box, "web_search", query="rates")
+
+    assert searched["error"]["message"].startswith("the search cannot be reached")
+
+
+async def test_a_tool_whose_name_engines_refuse_is_withdrawn_and_descriptions_are_cut() -> None:
+    async with toolbox({"MCP_YFINANCE_URL": HOSTILE}) as box:
+        assert "get quote, please" not in names(box)
+        assert max(len(tool.description) for tool in box.tools if tool.name == "floods") == 1_000
+
+
+async def test_megabytes_of_an_answer_are_refused() -> None:
+    async with toolbox({"MCP_YFINANCE_URL": HOSTILE}) as box:
+        said = await call(box, "floods")
+
+    assert said["error"]["kind"] == "too_large"
+
+
+async def test_a_server_that_dies_in_a_call_is_started_again_for_the_next() -> None:
+    async with toolbox({"MCP_YFINANCE_URL": HOSTILE}) as box:
+        died = await call(box, "dies")
+        after = await call(box, "says", text="here")
+
+    assert died["error"]["kind"] == "unreachable"
+    assert after["result"]["text"] == "here"
+
+
+async def test_an_error_of_a_server_tells_no_later_date_either() -> None:
+    async with toolbox({"MCP_YFINANCE_URL": HOSTILE}, simulation_date=TODAY) as box:
+        said = await call(box, "refuses")
+
+    assert said["error"]["kind"] == "after_simulation_date"
+
+
+async def test_every_date_of_a_tool_is_bounded() -> None:
+    async with toolbox({"MCP_YFINANCE_URL": HOSTILE}, simulation_date=TODAY) as box:
+        later = await call(box, "between", as_of="2024-01-01", end_date="2025-12-31")
+        spliced = await call(box, "between", as_of="2024-01-01/2025-12-31", end_date="2024-06-01")
+
+    assert later["result"]["text"] == "2024-01-01 to 2024-06-30"
+    assert spliced["result"]["text"] == "2024-06-30 to 2024-06-01"
+
+
+async def test_an_address_with_a_key_reaches_neither_the_model_nor_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("purple-agent", verbose=True)
+    key = "a-key-" + "of-a-test"
+    async with toolbox({"MCP_EDGAR_URL": f"http://127.0.0.1:9/mcp?api_key={key}"}) as box:
+        said = await call(box, "get_filing", ticker="ACME")
+
+    output = capsys.readouterr()
+    assert said["error"]["kind"] == "unreachable"
+    assert key not in json.dumps(said) + output.out + output.err
+
+
+async def test_a_server_that_accepts_and_says_nothing_holds_up_one_message_only() -> None:
+    connections = 0
+
+    async def silence(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await _reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(silence, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    equipment = Equipment(
+        {"MCP_EDGAR_URL": f"http://127.0.0.1:{port}/mcp"}, sandbox_url=None, simulation_date=None, connect_s=0.2
+    )
+    try:
+        first = await equipment.tools()
+        seen = connections
+        second = await equipment.tools()
+    finally:
+        await equipment.aclose()
+        silent.close()
+
+    assert [tool.name for tool in first] == [tool.name for tool in second]
+    assert "get_filing" in {tool.name for tool in second}
+    assert (seen > 0, connections) == (True, seen)
+
+
+async def test_a_caller_that_gives_up_leaves_no_process_behind(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    script = f"import os,time; open({str(started)!r}, 'a').write(f'{{os.getpid()}} '); time.sleep(600)"
+    equipment = Equipment(
+        {"MCP_EDGAR_URL": f"stdio:{sys.executable} -c {shlex.quote(script)}"}, sandbox_url=None, simulation_date=None
+    )
+    asking = asyncio.create_task(equipment.tools())
+    while not (started.exists() and started.read_text().endswith(" ")):
+        await asyncio.sleep(0.02)  # the event is in another process, so it is polled
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    await equipment.aclose()
+
+    assert not Path(f"/proc/{started.read_text().strip()}").exists()

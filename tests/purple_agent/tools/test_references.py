@@ -107,3 +107,21 @@ async def test_a_file_is_named_by_exactly_one_of_name_and_address() -> None:
     said = await call(files, "fetch_reference_file")
 
     assert said["error"]["message"] == "give either url or name"
+
+
+@pytest.mark.parametrize("text", ["see http://[::1]:80/x", "see http://\u2100.example/x", "http://[", "https://]:x"])
+def test_text_that_only_looks_like_an_address_offers_nothing_and_breaks_nothing(text: str) -> None:
+    files = ReferenceFiles()
+    files.saw(text)
+
+    assert files.tools == ()
+
+
+async def test_a_name_that_two_files_have_is_asked_for_by_address() -> None:
+    files = ReferenceFiles()
+    files.saw("http://127.0.0.1:9/a/sales.csv and http://127.0.0.1:9/b/sales.csv")
+
+    said = await call(files, "fetch_reference_file", name="sales.csv")
+
+    assert said["error"]["kind"] == "ambiguous"
+    assert "http://127.0.0.1:9/b/sales.csv" in said["error"]["message"]
