@@ -99,8 +99,8 @@ def finish(outcome: RunOutcome, *, as_json: bool) -> NoReturn:
     if outcome.error is not None:
         click.echo(f"assay: {redact(str(outcome.error))}", err=True)
     if outcome.exit_code != 0:
-        kept = f"what finished is kept; `assay resume {outcome.run_id}` runs what is missing"
-        click.echo(f"assay: the run is not complete: {kept}", err=True)
+        remedy = f"assay resume {outcome.run_id}" if outcome.report is None else outcome.report.view.run.remedy
+        click.echo(f"assay: the run is not complete: what finished is kept; `{remedy}` runs what is missing", err=True)
     sys.exit(outcome.exit_code)
 
 

@@ -113,6 +113,11 @@ class RunRecord(BaseModel):
         source = self.provenance.get(RESCORED_FROM)
         return source if isinstance(source, str) else None
 
+    @property
+    def remedy(self) -> str:
+        """The command that adds what the run lacks."""
+        return f"assay resume {self.id}" if self.rescored_from is None else f"assay rescore {self.rescored_from}"
+
 
 class RunSummary(BaseModel):
     """One line of `assay results list`."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain, repeat
 from typing import Final
 
 import structlog
@@ -21,9 +22,9 @@ from services.contract.a2a.client import AgentClient, ArtifactReceived, Ended, P
 from services.contract.assessment import ARTIFACT_RESULT, KIND_TASK_RESULT, META_KIND, Plan
 from services.contract.conversation import Transcript
 from services.contract.outcomes import AgentFailure, Outcome
-from services.contract.results import AssessmentResult, TaskResult
+from services.contract.results import AssessmentResult, Attempt, TaskResult
 from services.runner.failures import AgentLostError, InterruptedRunError, RejectedError, RunnerError
-from services.runner.journal import RESCORED_FROM, Journal, RunRecord
+from services.runner.journal import RESCORED_FROM, Journal, RunRecord, StoredTranscript
 from services.runner.locks import run_lock
 from services.runner.participants import variables_for
 from services.runner.provenance import gather
@@ -41,9 +42,9 @@ from services.runner.scenario import Scenario
 
 log = structlog.get_logger()
 
-BATCH_CHARS: Final = 2_000_000
-"""Characters of transcripts in one request; green takes messages of 8 MiB."""
-MOST_CHARS: Final = 3_500_000
+BATCH_BYTES: Final = 4_000_000
+"""Of transcripts in one request, as they travel; green takes messages of 8 MiB."""
+MOST_BYTES: Final = 7_500_000
 """A longer transcript cannot be sent."""
 SCORED_AGAIN: Final = frozenset({Outcome.SCORED, Outcome.JUDGE_ERROR})
 """Outcomes of trials whose conversation came to its end."""
@@ -84,11 +85,12 @@ async def rescore_run(reference: str, options: RunOptions, *, judge: Mapping[str
                 scenario=source.scenario,
                 request=request,
                 plan=await ask_plan(client, request),
-                provenance=source.provenance | gather(scenario, agents, variables) | {RESCORED_FROM: source.id},
+                provenance=_provenance(source, gather(scenario, agents, variables)),
+                reported=source.reported,
             )
             work = _work(source.plan, run.plan, journal.rows(source.id))
             await asyncio.to_thread(journal.create_run, run)
-            journal.record_all(run_id, work.kept)
+            await asyncio.to_thread(_keep, journal, source.id, run_id, work.kept)
             options.listener.began(run, work.kept)
             rescoring = _Rescoring(run, client=client, journal=journal, options=options)
             error: RunnerError | None = None
@@ -103,10 +105,53 @@ async def rescore_run(reference: str, options: RunOptions, *, judge: Mapping[str
         return await conclude(journal, run_id, options, error)
 
 
+def _provenance(source: RunRecord, now: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Green as it is now; of the agent under test, which is not asked, what the first run knew."""
+    before = source.provenance
+    agents, earlier = now["agents"], before.get("agents")
+    if isinstance(agents, dict) and isinstance(earlier, dict):
+        now |= {"agents": earlier | agents}
+    kept = {name: before[name] for name in ("models", "reference_engine") if name in before}
+    return before | now | kept | {RESCORED_FROM: source.id}
+
+
+def _keep(journal: Journal, source_id: str, run_id: str, rows: list[TaskResult]) -> None:
+    """Store rows that stay as they are, with all that was said in them."""
+    by_key = {row.key: row for row in rows}
+    for key, said in journal.transcripts(source_id):
+        if (row := by_key.get(key)) is not None:
+            journal.record(run_id, _with_words(row, said))
+            del by_key[key]
+    journal.record_all(run_id, list(by_key.values()))
+
+
+def _with_words(row: TaskResult, said: StoredTranscript) -> TaskResult:
+    judgements = (
+        judgement.model_copy(update={"raw": words})
+        for judgement, words in zip(row.judgements, chain(said.judged, repeat("")), strict=False)
+    )
+    return row.model_copy(
+        update={
+            "transcript": said.transcript,
+            "attempts": _attempts(row, said),
+            "judgements": tuple(judgements),
+        }
+    )
+
+
+def _attempts(row: TaskResult, said: StoredTranscript) -> tuple[Attempt, ...]:
+    """The row's attempts with what was said in them."""
+    words = chain(said.attempts, repeat(None))
+    return tuple(
+        attempt.model_copy(update={"transcript": each}) for attempt, each in zip(row.attempts, words, strict=False)
+    )
+
+
 def _work(old: Plan, new: Plan, rows: list[TaskResult]) -> _Work:
     asked = {trial.key: trial.task_digest for trial in old.trials}
     by_key = {row.key: row for row in rows}
-    work = _Work(again={}, kept=[], lost={})
+    planned = {trial.key for trial in new.trials}
+    work = _Work(again={}, kept=[], lost=dict.fromkeys(asked.keys() - planned, "green no longer plans its task"))
     for trial in new.trials:
         row = by_key.get(trial.key)
         if row is None:
@@ -135,16 +180,19 @@ class _Rescoring:
         self._journal = journal
         self._options = options
         self._task_id = ""
+        self._told: set[str] = set()
+        """Keys of the trials that have their new row."""
+        self._reported: dict[str, JsonValue] = {"purple_agent": run.reported.get("purple_agent", {})}
         self.unsent: dict[str, str] = {}
         """Trials that were left out, by key, with the reason."""
 
     async def hold(self, source_id: str, work: _Work, asked: asyncio.Event) -> None:
         """Score every batch. Raises RunnerError, also when it is asked to stop."""
-        missing = set(work.again)
+        silent = dict.fromkeys(work.again, "it has no transcript")
         stop = asyncio.create_task(asked.wait())
         try:
             for batch in self._batches(source_id, work):
-                missing -= batch.keys()
+                silent |= dict.fromkeys(batch, "green sent no row of it")
                 scoring = asyncio.create_task(self._score(batch, work.again))
                 await asyncio.wait({scoring, stop}, return_when=asyncio.FIRST_COMPLETED)
                 if not scoring.done():
@@ -155,59 +203,107 @@ class _Rescoring:
                 await scoring
         finally:
             stop.cancel()
-        self.unsent |= dict.fromkeys(missing - self.unsent.keys(), "it has no transcript")
+        self.unsent = {key: why for key, why in (silent | self.unsent).items() if key not in self._told}
 
-    def _batches(self, source_id: str, work: _Work) -> Iterator[dict[str, Transcript]]:
-        batch: dict[str, Transcript] = {}
+    def _batches(self, source_id: str, work: _Work) -> Iterator[dict[str, StoredTranscript]]:
+        batch: dict[str, StoredTranscript] = {}
         size = 0
         for key, stored in self._journal.transcripts(source_id):
             if key not in work.again or stored.transcript is None:
                 continue
-            chars = len(stored.transcript.model_dump_json())
-            if chars > MOST_CHARS:
-                self.unsent[key] = f"its transcript is longer than {MOST_CHARS} characters"
+            length = _length(stored.transcript)
+            if length > MOST_BYTES:
+                self.unsent[key] = f"its transcript takes more than {MOST_BYTES} bytes"
                 continue
-            if batch and size + chars > BATCH_CHARS:
+            if batch and size + length > BATCH_BYTES:
                 yield batch
                 batch, size = {}, 0
-            batch[key] = stored.transcript
-            size += chars
+            batch[key] = stored
+            size += length
         if batch:
             yield batch
 
-    async def _score(self, batch: Mapping[str, Transcript], old: Mapping[str, TaskResult]) -> None:
+    async def _score(self, batch: Mapping[str, StoredTranscript], old: Mapping[str, TaskResult]) -> None:
         config = self._run.request["config"]
         values = {"plan_digest": self._run.plan.digest, "stream_transcripts": True}
         request = {
             "config": {**(config if isinstance(config, dict) else {}), **values},
-            "transcripts": {key: transcript.model_dump(mode="json") for key, transcript in batch.items()},
+            "transcripts": {
+                key: stored.transcript.model_dump(mode="json")
+                for key, stored in batch.items()
+                if stored.transcript is not None
+            },
         }
         try:
-            async with aclosing(self._client.watch(json.dumps(request), deadline=None)) as news:
+            async with aclosing(self._client.watch(json.dumps(request, ensure_ascii=False), deadline=None)) as news:
                 async for item in news:
-                    await self._take(item, old)
+                    await self._take(item, batch, old)
         except AgentFailure as failure:
             raise AgentLostError(f"green was lost: {failure.message} ({failure.kind})") from None
 
-    async def _take(self, item: Progress | ArtifactReceived | Ended, old: Mapping[str, TaskResult]) -> None:
-        if isinstance(item, Progress):
-            self._task_id = item.task_id or self._task_id
+    async def _take(
+        self,
+        item: Progress | ArtifactReceived | Ended,
+        batch: Mapping[str, StoredTranscript],
+        old: Mapping[str, TaskResult],
+    ) -> None:
+        if isinstance(item, Ended):
+            return _check_end(item)
         try:
-            if isinstance(item, Progress) and item.metadata.get(META_KIND) == KIND_TASK_RESULT:
-                row = TaskResult.model_validate_json(item.text)
-                merged = _merged(row, old[row.key])
-                await asyncio.to_thread(self._journal.record, self._run.id, merged)
-                self._options.listener.finished(merged)
-            elif isinstance(item, ArtifactReceived) and item.name == ARTIFACT_RESULT:
+            if isinstance(item, Progress):
+                self._task_id = item.task_id or self._task_id
+                if item.metadata.get(META_KIND) == KIND_TASK_RESULT:
+                    row = TaskResult.model_validate_json(item.text)
+                    await self._record(_merged(row, old[row.key], batch[row.key]))
+            elif item.name == ARTIFACT_RESULT:
                 result = AssessmentResult.model_validate_json(item.texts[0])
-                await asyncio.to_thread(self._journal.store_reported, self._run.id, result.evaluation_metadata)
+                for row in result.results:  # their updates may have been missed
+                    if row.key not in self._told:
+                        await self._record(_merged(row, old[row.key], batch[row.key]))
+                await self._report(result.evaluation_metadata)
         except (ValidationError, IndexError, KeyError) as error:
             raise AgentLostError(f"green sent something that cannot be read: {error}") from None
-        if isinstance(item, Ended) and item.state == "rejected":
-            raise RejectedError(f"green rejected the request: {item.text}")
+
+    async def _record(self, row: TaskResult) -> None:
+        await asyncio.to_thread(self._journal.record, self._run.id, row)
+        self._told.add(row.key)
+        self._options.listener.finished(row)
+
+    async def _report(self, told: Mapping[str, JsonValue]) -> None:
+        """What green says of itself, summed over the batches; of the agent it was told nothing."""
+        before = self._reported
+        sums = {name: _number(before.get(name)) + _number(told.get(name)) for name in ("rescored", "duration_s")}
+        once = {"purple_agent": before["purple_agent"], "started_at": before.get("started_at", told.get("started_at"))}
+        self._reported = {**told, **sums, **once}
+        await asyncio.to_thread(self._journal.store_reported, self._run.id, self._reported)
 
 
-def _merged(row: TaskResult, old: TaskResult) -> TaskResult:
-    """The new verdict with what the old row knows of the conversation."""
+def _check_end(item: Ended) -> None:
+    if item.state == "rejected":
+        raise RejectedError(f"green rejected the request: {item.text}")
+    if item.state not in {"completed", "failed"}:
+        raise AgentLostError(f"green ended the assessment as {item.state}: {item.text or 'no reason given'}")
+
+
+def _number(value: JsonValue) -> float:
+    return value if isinstance(value, int | float) else 0
+
+
+def _length(transcript: Transcript) -> int:
+    """Bytes on the wire, where the request is a JSON text inside a JSON message: every quote is escaped twice."""
+    inner = json.dumps(transcript.model_dump(mode="json"), ensure_ascii=False)
+    return len(json.dumps(inner, ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def _merged(row: TaskResult, old: TaskResult, said: StoredTranscript) -> TaskResult:
+    """The new verdict with what is known of the conversation."""
     latency = row.latency.model_copy(update={"agent_s": old.latency.agent_s, "total_s": old.latency.total_s})
-    return row.model_copy(update={"usage": old.usage, "model": old.model, "latency": latency, "attempts": old.attempts})
+    return row.model_copy(
+        update={
+            "usage": old.usage,
+            "model": old.model,
+            "latency": latency,
+            "attempts": _attempts(old, said),
+            "transcript": said.transcript,
+        }
+    )

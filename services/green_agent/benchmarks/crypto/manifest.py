@@ -45,6 +45,11 @@ class Entry(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-fA-F]{64}$")
     """Of the artifact as it is transferred."""
 
+    @property
+    def told(self) -> str:
+        """For messages: without a query, which may hold a signature."""
+        return self.url.split("?", 1)[0]
+
 
 class Manifest(BaseModel):
     """What there is to fetch."""
@@ -147,7 +152,7 @@ def _scenario(entry: Entry, manifest: Manifest, place: Place, depot: Depot) -> S
 
 def _check_digest(entry: Entry, file: Path) -> None:
     if (got := file_sha256(file)) != entry.sha256.lower():
-        raise DataError(f"sha256 of {entry.url} is {got}, the manifest says {entry.sha256.lower()}")
+        raise DataError(f"sha256 of {entry.told} is {got}, the manifest says {entry.sha256.lower()}")
 
 
 def _bring(entry: Entry, draft: Path, manifest: Manifest, place: Place) -> None:
@@ -164,7 +169,7 @@ def _bring(entry: Entry, draft: Path, manifest: Manifest, place: Place) -> None:
     folder = base if base.endswith("/") or manifest.base_url is None else base + "/"
     url = urljoin(folder, entry.url)
     if origin(url) != origin(base):
-        raise DataError(f"{entry.url} lies on another host than the base {origin(base)}")
+        raise DataError(f"{entry.told} lies on another host than the base {origin(base)}")
     if not _SCHEME.match(entry.url):
         safe_member(entry.url)
     _fetch(url, draft, place, most_bytes=LARGEST_BYTES)
@@ -174,19 +179,25 @@ def _fetch(url: str, path: Path, place: Place, *, most_bytes: int) -> None:
     """Write what an address answers into a file. Redirects are not followed: they could lead to another host."""
     import httpx  # noqa: PLC0415
 
+    shown = _without_secrets(url)
     headers = {}
     if place.token and origin(url) == place.token_origin:
         headers["Authorization"] = f"Bearer {place.token}"
     try:
         with httpx.stream("GET", url, headers=headers, timeout=TIMEOUT_S) as answer, path.open("wb") as opened:
             if answer.status_code != 200:
-                raise DatasetError(f"crypto: {url} answered {answer.status_code}{_remedy(answer.status_code)}")
+                raise DatasetError(f"crypto: {shown} answered {answer.status_code}{_remedy(answer.status_code)}")
             for chunk in answer.iter_bytes():
                 opened.write(chunk)
                 if opened.tell() > most_bytes:
-                    raise DatasetError(f"crypto: {url} is larger than {most_bytes >> 20} MB")
+                    raise DatasetError(f"crypto: {shown} is larger than {most_bytes >> 20} MB")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise DatasetError(f"crypto: {url} cannot be reached ({type(error).__name__}: {error})") from None
+        raise DatasetError(f"crypto: {shown} cannot be reached ({type(error).__name__})") from None
+
+
+def _without_secrets(url: str) -> str:
+    """An address for messages: user, password and query, which may hold a signature, are left out."""
+    return origin(url) + urlsplit(url).path
 
 
 def _remedy(status: int) -> str:

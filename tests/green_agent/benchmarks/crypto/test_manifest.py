@@ -298,6 +298,24 @@ def test_offline_nothing_is_asked_for(web: Site, tmp_path: Path, monkeypatch: py
     assert web.asked == []
 
 
+@pytest.mark.parametrize("answer", ["found", "missing", "unreachable"])
+def test_a_signature_in_an_address_is_neither_recorded_nor_told(web: Site, tmp_path: Path, answer: str) -> None:
+    signature = "signature=" + "c2VjcmV0" * 4
+    url = web.manifest(web.entry("one", MARKET), at=f"/manifest.json?{signature}")
+    told = ""
+    if answer != "found":
+        host = "http://user:pass@127.0.0.1:1" if answer == "unreachable" else web.url
+        url = f"{host}/other.json?{signature}"
+    try:
+        told = str(fetched(tmp_path, remote_manifest=url).notes)
+    except DatasetError as error:
+        told = str(error)
+
+    assert ".json" in told
+    assert signature not in told
+    assert "pass" not in told
+
+
 def test_an_unreachable_manifest_is_told(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="cannot be reached"):
         fetched(tmp_path, remote_manifest="http://127.0.0.1:1/manifest.json")
