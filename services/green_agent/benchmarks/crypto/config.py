@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
 from services.contract.secrets import register_secret
 from services.green_agent.benchmarks.base import DatasetConfig
@@ -22,10 +22,6 @@ def _secret(value: object) -> object:
     return value
 
 
-def _revealed(secret: SecretStr) -> str:
-    return secret.get_secret_value()
-
-
 def _moment(value: object) -> object:
     """Dates as files write them: `2024-01-31` or a full time; without a zone it is UTC."""
     if isinstance(value, date) and not isinstance(value, datetime):
@@ -36,10 +32,7 @@ def _moment(value: object) -> object:
     return moment
 
 
-# JSON carries the value on, since a plan is prepared from the JSON of its entries; nothing prints or digests that.
-Secret = Annotated[
-    SecretStr, BeforeValidator(_secret), PlainSerializer(_revealed, return_type=str, when_used="json-unless-none")
-]
+Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 Table = Annotated[str, Field(pattern=rf"^{TABLE}$")]
 

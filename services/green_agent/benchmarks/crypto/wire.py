@@ -25,6 +25,13 @@ MINUTE_MS: Final = 60_000
 DUST: Final = 1e-100
 """A smaller size is 0: sums and quotients of numbers near the smallest float are no longer finite."""
 
+REPLY_FORM: Final = (
+    'One JSON object: {"action": "BUY|SELL|HOLD|CLOSE", "size": base units for BUY and SELL, "stop_loss": price or null,'
+    " \"take_profit\": price or null}. A long position's stop lies below the price and its target above, a short one's the"
+    " other way round. Anything else acts as HOLD and costs."
+)
+"""Part of the first request of an episode, for agents that have not met this kind of question."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ACTIONS: Final[Mapping[str, Action]] = {"BUY": "BUY", "SELL": "SELL", "HOLD": "HOLD", "CLOSE": "CLOSE"}
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?")
@@ -101,6 +108,8 @@ def request(market: Market, view: View, since: int | None, config: EvaluationCon
             "steps_left": view.steps_left,
         },
     }
+    if since is None:
+        body["reply"] = REPLY_FORM
     return json.dumps(body, separators=(",", ":"), allow_nan=False)
 
 

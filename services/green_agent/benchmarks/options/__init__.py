@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictInt
 
 from services.contract.conversation import AgentSession, Transcript
 from services.contract.results import Section, SubScore
@@ -32,6 +32,7 @@ from services.green_agent.benchmarks.options.task import OptionsTask
 from services.green_agent.benchmarks.options.template import Category, Dimension
 from services.green_agent.benchmarks.options.templates import GENERATOR_VERSION
 from services.green_agent.data.errors import DataError
+from services.green_agent.data.hidden_seeds import hidden_seed
 from services.green_agent.scoring.answers import Grade, Reading, grade
 from services.green_agent.scoring.questions import ask_for_quantities, counts, given, read_reply, stable
 
@@ -47,8 +48,8 @@ class GeneratorConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    seed: int | None = None
-    """The run seed when null. Another seed gives other questions of the same kinds."""
+    seed: StrictInt | str | None = None
+    """The run seed when null. A text names a hidden seed in the file `ASSAY_HIDDEN_SEEDS` or `~/.assay/hidden_seeds.yaml`."""
     count: int | None = Field(default=None, ge=1, le=1_000_000)
     """Questions, dealt evenly over the categories. Null: 90, or as many as the entry's `limit` if that is more."""
     categories: Categories | None = Field(default=None, min_length=1)
@@ -141,10 +142,20 @@ class Options(Benchmark[OptionsConfig, OptionsTask]):
         return tuple(category for category in _makeable(self.config.generator) if category in self._wanted)
 
     def _made(self, categories: Sequence[Category], number: int) -> Iterator[OptionsTask]:
-        made = self.config.generator
-        seed = self.seed if made.seed is None else made.seed
-        self._notes |= {"generator": {"version": GENERATOR_VERSION, "seed": seed}}
-        return map(_task, generate(seed=seed, categories=categories, number=number if categories else 0))
+        asked = self.config.generator.seed
+        self._notes |= {
+            "generator": {"version": GENERATOR_VERSION, "seed": self.seed if asked is None else asked}
+        }  # of a hidden seed its name
+        items = generate(seed=self._generator_seed(), categories=categories, number=number if categories else 0)
+        return map(_task, items)
+
+    def _generator_seed(self) -> int:
+        """The seed of the generator. A hidden one lives in this call alone."""
+        asked = self.config.generator.seed
+        try:
+            return hidden_seed(asked) if isinstance(asked, str) else self.seed if asked is None else asked
+        except DataError as error:
+            raise DatasetError(f"options: {error}") from None
 
     async def converse(self, task: OptionsTask, trial: int, agent: AgentSession) -> None:  # noqa: ARG002
         """One question; one reminder of the answer form when no required key can be read from the reply."""

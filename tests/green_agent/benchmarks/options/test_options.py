@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -107,6 +108,17 @@ def test_categories_may_be_chosen_by_slug_or_title_and_keep_their_questions() ->
         "opt-g1-race-to-10m-1",
     ]
     assert all(task in TASKS for task in chosen)
+
+
+def test_a_hidden_seed_is_named_and_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "seeds.yaml").write_text("spring: 918273645\n")
+    monkeypatch.setenv("ASSAY_HIDDEN_SEEDS", str(tmp_path / "seeds.yaml"))
+    hidden = Options(config(generator={"seed": "spring", "count": 9}), Setting(seed=1))
+
+    assert hidden.tasks() == Options(config(generator={"seed": 918273645, "count": 9}), Setting(seed=2)).tasks()
+    assert hidden.notes()["generator"] == {"version": "g1", "seed": "spring"}
+    with pytest.raises(DatasetError, match="no hidden seed is called 'autumn'"):
+        Options(config(generator={"seed": "autumn"}), Setting(seed=1)).tasks()
 
 
 def test_the_filter_keeps_only_its_categories() -> None:
