@@ -72,6 +72,8 @@ class AgentFailure(Failure):
     """Raised by a conversation with the agent: the agent's own fault or the road to it, see `outcome`."""
 
 
+SANDBOX, SCORER = "sandbox", "scorer"
+"""Kinds of `infra_error` after a whole conversation: the sandbox was not there, or our scorer broke. It can be scored again."""
 STOPS_ASSESSMENT: Final = frozenset({"auth", "no_interface", "payment", "model_missing"})
 """Kinds of `infra_error` that no repetition and no further trial can escape: the configuration or the account is wrong."""
 

@@ -23,7 +23,7 @@ from services.contract.assessment import PlannedTrial
 from services.contract.conversation import ModelFacts, Transcript, Usage
 from services.contract.execution import SandboxError
 from services.contract.judgements import Judgement
-from services.contract.outcomes import POLICY, STOPS_ASSESSMENT, AgentFailure, Failure, Outcome
+from services.contract.outcomes import POLICY, SANDBOX, SCORER, STOPS_ASSESSMENT, AgentFailure, Failure, Outcome
 from services.contract.results import Attempt, Digests, ErrorInfo, Latency, SubScore, TaskResult
 from services.contract.secrets import redact
 from services.contract.seeds import generator
@@ -274,7 +274,7 @@ class Assessment:
         for wait_s in (*self._limits.backoff_s, None):
             outcome = await self._score_once(trial)
             trial.judge_s = loop.time() - started
-            if isinstance(outcome, Score) or wait_s is None or outcome.kind != "sandbox":
+            if isinstance(outcome, Score) or wait_s is None or outcome.kind != SANDBOX:
                 return outcome
             await self._before_retry(trial, outcome, wait_s, said=None)
         return outcome
@@ -288,9 +288,9 @@ class Assessment:
             except Failure as failure:
                 return failure
             except SandboxError as error:
-                return Failure(Outcome.INFRA_ERROR, "sandbox", str(error))
+                return Failure(Outcome.INFRA_ERROR, SANDBOX, str(error))
             except Exception as defect:  # noqa: BLE001 - the boundary, as above
-                return _internal(defect, "scoring")
+                return _internal(defect, "scoring", kind=SCORER)
             finally:
                 trial.judgements += judgements
 
@@ -402,10 +402,10 @@ def _error(failure: Failure) -> ErrorInfo:
     return ErrorInfo(kind=failure.kind[:LONGEST_KIND], message=message, self_reported=failure.self_reported)
 
 
-def _internal(defect: Exception, stage: str) -> Failure:
+def _internal(defect: Exception, stage: str, *, kind: str = "internal") -> Failure:
     reference = uuid.uuid4().hex[:8]
     log.error("trial_defect", stage=stage, reference=reference, exc_info=defect)
-    return Failure(Outcome.INFRA_ERROR, "internal", f"a defect of the evaluator in {stage}, log reference {reference}")
+    return Failure(Outcome.INFRA_ERROR, kind, f"a defect of the evaluator in {stage}, log reference {reference}")
 
 
 def _digest(text: str) -> str:

@@ -21,7 +21,7 @@ from pydantic import JsonValue, ValidationError
 from services.contract.a2a.client import AgentClient, ArtifactReceived, Ended, Progress
 from services.contract.assessment import ARTIFACT_RESULT, KIND_TASK_RESULT, META_KIND, Plan
 from services.contract.conversation import Transcript
-from services.contract.outcomes import AgentFailure, Outcome
+from services.contract.outcomes import SANDBOX, SCORER, AgentFailure, Outcome
 from services.contract.results import AssessmentResult, Attempt, TaskResult
 from services.runner.failures import AgentLostError, InterruptedRunError, RejectedError, RunnerError
 from services.runner.journal import RESCORED_FROM, Journal, RunRecord, StoredTranscript
@@ -158,7 +158,7 @@ def _work(old: Plan, new: Plan, rows: list[TaskResult]) -> _Work:
             work.lost[trial.key] = "the run has no row of it"
         elif asked[trial.key] != trial.task_digest:
             work.lost[trial.key] = "its task has changed since"
-        elif row.outcome in SCORED_AGAIN or (row.error is not None and row.error.kind == "sandbox"):
+        elif row.outcome in SCORED_AGAIN or (row.error is not None and row.error.kind in {SANDBOX, SCORER}):
             work.again[trial.key] = row
         else:
             work.kept.append(row)

@@ -249,7 +249,7 @@ async def test_a_defect_of_a_scorer_never_costs_the_agent_and_never_ends_the_oth
     rows = await run(prepared(tasks=3, benchmark=Broken), ScriptedAgent(echo))
 
     assert [(row.outcome, row.score) for row in rows] == [(Outcome.INFRA_ERROR, None)] * 3
-    assert all(row.error is not None and row.error.kind == "internal" for row in rows)
+    assert all(row.error is not None and row.error.kind == "scorer" for row in rows)
     assert "secret detail" not in "".join(row.model_dump_json() for row in rows)
 
 
