@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+SETTLED: Final = "ASSAY_ENVIRONMENT_SETTLED"
+"""Set for an agent whose variables the scenario names one by one: it looks for no `.env` of its own."""
 _LINE: Final = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*)$")
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "$": "$"}
 

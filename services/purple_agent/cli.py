@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from services.contract.a2a.options import server_options
+from services.contract.env_file import SETTLED
 
 if TYPE_CHECKING:
     from services.contract.a2a.settings import ServerSettings
@@ -36,8 +37,10 @@ _ENDPOINT_VARIABLES: Final = {
 )
 def main(*, env_file: Path | None) -> None:
     """The agent under test: a model with tools, or a baseline without one, behind A2A."""
-    if env_file is not None or DOT_ENV.is_file():
-        _read_variables(env_file or DOT_ENV)
+    if env_file is not None:
+        _read_variables(env_file)
+    elif DOT_ENV.is_file() and SETTLED not in os.environ:
+        _read_variables(DOT_ENV)
 
 
 @main.command()

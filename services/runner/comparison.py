@@ -26,15 +26,15 @@ OVERALL: Final = "all tasks"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """First minus second over the tasks both were counted in; points of 100."""
+    """First minus second over the tasks both were counted in; points of 100. None without such a task."""
 
     benchmark: str
-    first: float
-    second: float
-    difference: float
-    low: float
-    high: float
-    """95 % interval of the difference, by bootstrap over tasks."""
+    first: float | None
+    second: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    """95 % interval of the difference, by bootstrap over tasks; None for fewer than two, which show no spread."""
     tasks: int
     better: int
     """Tasks in which the first scored more."""
@@ -60,8 +60,7 @@ def compare(
     found = []
     for name, keys in groups.items():
         pairs = [(one[key], other[key]) for key in keys if key in one and key in other]
-        if pairs:
-            found.append(_difference(name, pairs, left_out=len(keys) - len(pairs), seed=first.plan.seed))
+        found.append(_difference(name, pairs, left_out=len(keys) - len(pairs), seed=first.plan.seed))
     return found
 
 
@@ -71,10 +70,10 @@ def table_of(found: Sequence[Difference], names: tuple[str, str]) -> str:
     body = [
         (
             row.benchmark,
-            f"{row.first:.1f}",
-            f"{row.second:.1f}",
-            f"{row.difference:+.1f}",
-            f"{row.low:+.1f}..{row.high:+.1f}",
+            "-" if row.first is None else f"{row.first:.1f}",
+            "-" if row.second is None else f"{row.second:.1f}",
+            "-" if row.difference is None else f"{row.difference:+.1f}",
+            "unknown" if row.low is None or row.high is None else f"{row.low:+.1f}..{row.high:+.1f}",
             f"{row.better}/{row.worse}",
             str(row.tasks),
             str(row.left_out),
@@ -100,14 +99,14 @@ def _task_scores(rows: Iterable[TaskResult]) -> dict[tuple[str, str], float]:
 
 def _difference(name: str, pairs: Sequence[tuple[float, float]], *, left_out: int, seed: int) -> Difference:
     gaps = [100 * (one - other) for one, other in pairs]
-    interval = bootstrap_mean(gaps, seed=derive(seed, "difference", name))
+    interval = bootstrap_mean(gaps, seed=derive(seed, "difference", name)) if len(gaps) > 1 else None
     return Difference(
         benchmark=name,
-        first=100 * fmean(one for one, _ in pairs),
-        second=100 * fmean(other for _, other in pairs),
-        difference=fmean(gaps),
-        low=interval.low,
-        high=interval.high,
+        first=100 * fmean(one for one, _ in pairs) if pairs else None,
+        second=100 * fmean(other for _, other in pairs) if pairs else None,
+        difference=fmean(gaps) if gaps else None,
+        low=None if interval is None else interval.low,
+        high=None if interval is None else interval.high,
         tasks=len(pairs),
         better=sum(gap > 0 for gap in gaps),
         worse=sum(gap < 0 for gap in gaps),

@@ -7,6 +7,7 @@ share a ranking: an old file does not say what exactly was asked, or how it was 
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -192,15 +193,16 @@ def _object(raw: JsonValue) -> Object:
 def _parsed(text: JsonValue) -> Object:
     try:
         return _object(json.loads(text)) if isinstance(text, str) else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 
 def _number(raw: JsonValue) -> float | None:
-    """Numbers may be written as text; booleans are none."""
+    """Numbers may be written as text; booleans, NaN and what no float holds are none."""
     if isinstance(raw, bool) or not isinstance(raw, int | float | str):
         return None
     try:
-        return float(raw)
-    except ValueError:
+        number = float(raw)
+    except (ValueError, OverflowError):
         return None
+    return number if math.isfinite(number) else None

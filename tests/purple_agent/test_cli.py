@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from services.contract.env_file import SETTLED
 from services.purple_agent.baselines.registry import BASELINES
 from services.purple_agent.settings import Settings
 from services.purple_agent.strategies.registry import STRATEGIES
@@ -22,9 +23,9 @@ MODEL = {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "LLM_MODEL": "m"}
 ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
 
 
-def run(*flags: str, **env: str) -> subprocess.CompletedProcess[str]:
+def run(*flags: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [COMMAND, *flags], env=ENVIRONMENT | env, capture_output=True, text=True, timeout=60, check=False
+        [COMMAND, *flags], env=ENVIRONMENT | env, cwd=cwd, capture_output=True, text=True, timeout=60, check=False
     )
 
 
@@ -51,6 +52,24 @@ def test_what_cannot_work_ends_with_exit_2_and_names_the_remedy(
     ended = run("serve", "--port", "0", *flags, **env)
 
     assert (ended.returncode, remedy in " ".join(ended.stderr.split())) == (2, True), ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("env", "named"),
+    [
+        ({}, "got 'from-file'"),
+        ({"LLM_PROVIDER": "from-process"}, "got 'from-process'"),
+        ({SETTLED: "1"}, "LLM_MODEL"),
+    ],
+)
+def test_the_process_beats_the_file_and_a_settled_environment_reads_none(
+    tmp_path: Path, env: dict[str, str], named: str
+) -> None:
+    (tmp_path / ".env").write_text("OPENAI_BASE_URL=http://127.0.0.1:9/v1\nLLM_MODEL=m\nLLM_PROVIDER=from-file\n")
+
+    ended = run("serve", "--port", "0", cwd=tmp_path, **{"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"} | env)
+
+    assert (ended.returncode, named in " ".join(ended.stderr.split())) == (2, True), ended.stderr
 
 
 def test_every_baseline_is_listed_with_its_exploit() -> None:

@@ -50,6 +50,20 @@ def test_tasks_one_of_the_two_has_no_score_for_are_left_out_and_counted() -> Non
     assert "+0.0" in table_of([options], ("a", "b"))
 
 
+def test_one_common_task_gives_a_difference_without_an_interval() -> None:
+    (options, _) = compare(record("a"), rows(1), record("b"), rows(0))
+
+    assert (options.difference, options.low, options.high) == (100.0, None, None)
+    assert "unknown" in table_of([options], ("a", "b"))
+
+
+def test_a_benchmark_without_a_common_task_is_shown_as_left_out() -> None:
+    (options, overall) = compare(record("a"), rows(1, None), record("b"), rows(None, 1))
+
+    assert (options.difference, options.tasks, options.left_out) == (None, 0, 40)
+    assert " 40" in table_of([options, overall], ("a", "b"))
+
+
 def test_runs_of_different_plans_are_not_compared() -> None:
     with pytest.raises(PlanChangedError, match="only runs of one plan"):
         compare(record("a"), rows(1), record("b", tasks=39), rows(1))

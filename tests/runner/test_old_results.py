@@ -90,3 +90,22 @@ def test_an_error_beside_a_score_is_an_error(tmp_path: Path) -> None:
     (found,) = read(tmp_path, EVALUATION | {"results": rows})
 
     assert found.recomputed == 50.0
+
+
+@pytest.mark.parametrize("score", ["NaN", "1" + 400 * "0", '"inf"', '"-"', "true"])
+def test_a_score_that_is_no_number_is_no_score(tmp_path: Path, score: str) -> None:
+    path = tmp_path / "old.json"
+    rows = f'[{{"dataset_type": "synthetic", "score": {score}}}, {{"dataset_type": "synthetic", "score": 1}}]'
+    path.write_text(f'{{"overall_score": {score}, "results": {rows}}}')
+
+    (found,) = read_old_results(path)
+
+    assert (found.stored, found.errors, found.recomputed) == (None, 1, 50.0)
+
+
+def test_a_part_nested_without_end_is_no_result(tmp_path: Path) -> None:
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps({"name": "evaluation_result", "parts": [{"text": "[" * 200_000}]}))
+
+    with pytest.raises(ReportError, match="no known form"):
+        read_old_results(path)

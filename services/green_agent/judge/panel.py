@@ -43,7 +43,7 @@ from services.green_agent.judge.questions import (
     right_or_wrong,
     worded,
 )
-from services.green_agent.judge.records import calibration_in, judge_name
+from services.green_agent.judge.records import UNCALIBRATED, calibration_in, judge_name
 from services.green_agent.judge.settings import JudgeSettings
 from services.green_agent.judge.verdicts import Value, Verdict
 
@@ -92,6 +92,8 @@ class JudgePanel:
             "cache": self._means.cache is not None,
             "fallback": self._settings.fallback,
             "calibration": "uncalibrated" if calibration is None else calibration.model_dump(mode="json"),
+            "headline": UNCALIBRATED if calibration is None else calibration.headline,
+            "kappa": None if calibration is None else calibration.kappa,
         }
 
     async def aclose(self) -> None:

@@ -92,9 +92,14 @@ class Calibration(BaseModel):
     cost_usd: float | None = None
 
     @property
+    def kappa(self) -> float | None:
+        """Agreement with people on criteria; None where it is undefined."""
+        return self.criteria.kappa.value if self.criteria is not None else None
+
+    @property
     def headline(self) -> str:
         """One line for a report: kappa, with a warning where it is low."""
-        kappa = self.criteria.kappa.value if self.criteria is not None else None
+        kappa = self.kappa
         if kappa is None:
             return "judge: calibrated, kappa undefined"
         low, high = (self.criteria.kappa.low, self.criteria.kappa.high) if self.criteria is not None else (None, None)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -85,7 +86,9 @@ def _failing(outcome: Outcome) -> Callable[[str], Twist]:
         try:
             share = float(argument)
         except ValueError:
-            raise TwistError(f"needs a share from 0 to 1 after the colon, got {argument!r}") from None
+            share = math.nan
+        if not 0 <= share <= 1:
+            raise TwistError(f"needs a share from 0 to 1 after the colon, got {argument!r}")
 
         def change(question: str, answer: Answer) -> Answer | NoAnswer:
             if falls_in_share(question, share):

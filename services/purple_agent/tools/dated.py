@@ -33,7 +33,9 @@ _DATES: Final = tuple(
     )
 )
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_TIMESTAMP: Final = re.compile(r"\"[a-z_]{0,30}(?:date|time|stamp|_at|expir)[a-z_]{0,30}\\?\": ?(\d{10}|\d{13})(?!\d)", re.I)
+_TIMESTAMP: Final = re.compile(
+    r"\"[a-z_]{0,30}(?:date|time|stamp|_at|expir)[a-z_]{0,30}\\?\": ?(\d{10}|\d{13})(?!\d)", re.IGNORECASE
+)
 """Seconds or milliseconds since 1970 under a name that says so; elsewhere such a number may be an amount."""
 _ARGUMENT: Final = re.compile(r"\d{4}-\d\d-\d\d(?:[T ][\d:.]{0,15}(?:Z|[+-]\d\d:?\d\d)?)?")
 

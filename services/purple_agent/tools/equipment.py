@@ -18,7 +18,6 @@ from services.purple_agent.tools.references import FETCH_TOOL, LIST_TOOL
 from services.purple_agent.tools.registry import FORMULAS
 from services.purple_agent.tools.search import TAVILY, Search
 
-
 ASK_AGAIN_S: Final = 60.0
 """Between two attempts to reach a server: one that hangs must not hold up every message."""
 RESERVED: Final = frozenset({LIST_TOOL, FETCH_TOOL})

@@ -171,7 +171,9 @@ class Server:
     def _shown(self, text: str) -> str:
         """What the server said, if the agent may see it. Raises ToolError."""
         if len(text) > MOST_CHARS:
-            raise ToolError("too_large", f"the server answered {len(text):,} characters, at most {MOST_CHARS:,} are read")
+            raise ToolError(
+                "too_large", f"the server answered {len(text):,} characters, at most {MOST_CHARS:,} are read"
+            )
         if self._dated and self.simulation_date is not None:
             check_not_later(text, self.simulation_date)
         return text

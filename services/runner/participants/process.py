@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from services.contract.env_file import SETTLED
 from services.contract.secrets import SECRET_NAME, register_secret
 from services.runner.environment import inherited, resolve
 from services.runner.failures import AgentStartError, ScenarioError
@@ -98,6 +99,8 @@ def agent_environment(spec: AgentSpec, variables: Mapping[str, str], extra: Mapp
     environment = inherited(variables, everything=everything, names=names)
     environment["PATH"] = os.pathsep.join(filter(None, (str(Path(sys.executable).parent), environment.get("PATH", ""))))
     environment["PYTHONUNBUFFERED"] = "1"
+    if not everything:
+        environment[SETTLED] = "1"
     return environment | dict(extra) | resolved_table(spec, variables)
 
 

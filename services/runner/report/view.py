@@ -224,12 +224,10 @@ def _judge(run: RunRecord, result: AssessmentResult) -> list[Banner]:
     if not isinstance(summary, dict) or not summary.get("calls"):
         return []
     # Green says how it is calibrated at the end of a run; until then it counts as not calibrated.
-    kappa = told.get("kappa") if isinstance(told, dict) else None
-    models = ", ".join(map(str, summary["models"])) if isinstance(summary["models"], list) else ""
-    trust = "uncalibrated: nobody has compared its verdicts with people's"
-    if isinstance(kappa, int | float):
-        trust = f"kappa {kappa:.2f} against people's labels"
+    known = told if isinstance(told, dict) else {}
+    kappa, headline = known.get("kappa"), known.get("headline", "judge: uncalibrated")
     poor = not isinstance(kappa, int | float) or kappa < POOR_KAPPA
+    models = ", ".join(map(str, summary["models"])) if isinstance(summary["models"], list) else ""
     failures = summary.get("failures")
     failed = sum(n for n in failures.values() if isinstance(n, int)) if isinstance(failures, dict) else 0
     text = f"{summary['calls']} calls, {summary['cached']} from the cache, {failed} without a verdict."
@@ -237,7 +235,7 @@ def _judge(run: RunRecord, result: AssessmentResult) -> list[Banner]:
         text += f" In {fallen} trials the rule decided in its place."
     if suspected := summary.get("injections_suspected"):
         text += f" In {suspected} trials the answer tried to instruct it."
-    return [Banner(level="warning" if poor else "notice", title=f"Judge {models}: {trust}", text=text)]
+    return [Banner(level="warning" if poor else "notice", title=f"{headline} ({models})", text=text)]
 
 
 def _purple(run: RunRecord) -> str:

@@ -58,7 +58,10 @@ async def test_a_failure_stays_a_failure() -> None:
     assert await Twisted(Fixed(lost), twist("padding")).answer("x") == lost
 
 
-@pytest.mark.parametrize("spec", ["nothing", "duplicate:2", "padding:x", "injection:loud", "crash:often"])
+@pytest.mark.parametrize(
+    "spec",
+    ["nothing", "duplicate:2", "padding:x", "injection:loud", "crash:often", "crash:97", "blame:nan", "blame:-1"],
+)
 def test_a_twist_that_does_not_exist_is_named(spec: str) -> None:
     with pytest.raises(TwistError):
         twist(spec)

@@ -133,7 +133,11 @@ async def test_a_server_that_only_computes_keeps_its_tools_at_any_date() -> None
 
 
 async def test_a_server_takes_no_name_of_the_agents_own_tools() -> None:
-    environment = {"MCP_YFINANCE_URL": HOSTILE, "TAVILY_API_KEY": "key-of-a-test", "TAVILY_BASE_URL": "http://127.0.0.1:9"}
+    environment = {
+        "MCP_YFINANCE_URL": HOSTILE,
+        "TAVILY_API_KEY": "key-of-a-test",
+        "TAVILY_BASE_URL": "http://127.0.0.1:9",
+    }
     async with toolbox(environment) as box:
         assert "fetch_reference_file" not in names(box)
         searched = await call(box, "web_search", query="rates")

@@ -3,6 +3,7 @@ import os
 import sys
 from pathlib import Path
 
+from services.contract.env_file import SETTLED
 from services.runner.participants import StartOptions
 from services.runner.participants.logs import AgentLog
 from services.runner.participants.process import agent_environment, start_process
@@ -32,6 +33,7 @@ def test_a_table_replaces_what_is_inherited_and_beats_what_the_runner_adds() -> 
         "PATH": f"{BIN}{os.pathsep}/bin",
         "LC_ALL": "C",
         "PYTHONUNBUFFERED": "1",
+        SETTLED: "1",
         "OPENAI_BASE_URL": "http://mine/",
         "OPENAI_API_BASE": "http://theirs/",
     }
@@ -42,7 +44,11 @@ def test_inherit_env_overrides_both_ways() -> None:
 
     assert "ANY" in agent_environment(spec(env={}, inherit_env=True), ours, {})
     assert "ANY" not in agent_environment(spec(inherit_env=False), ours, {})
-    assert {"ONE"} == set(agent_environment(spec(inherit_env=["ONE"]), ours, {})) - {"PATH", "PYTHONUNBUFFERED"}
+    assert {"ONE"} == set(agent_environment(spec(inherit_env=["ONE"]), ours, {})) - {
+        "PATH",
+        "PYTHONUNBUFFERED",
+        SETTLED,
+    }
 
 
 async def test_what_an_agent_writes_is_kept_whole_and_its_end_in_memory(tmp_path: Path) -> None:
