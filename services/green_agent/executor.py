@@ -40,7 +40,8 @@ from services.green_agent.assessment import Assessment, Limits
 from services.green_agent.benchmarks.base import DatasetError
 from services.green_agent.precedence import Flags, settle
 from services.green_agent.preparation import PreparedPlan, prepare
-from services.green_agent.suite import SuiteError, bundled_suite, load_suite
+from services.green_agent.suite import Suite, SuiteError, bundled_suite, load_suite
+from services.green_agent.suites.requested_judge import addresses
 from services.green_agent.toolbox import Toolbox, Tools
 
 log = structlog.get_logger()
@@ -113,6 +114,7 @@ class GreenExecutor:
         named = request.config.eval_config
         path = self._settings.suite_path if named is None else bundled_suite(named)
         suite = await asyncio.to_thread(load_suite, path)
+        await self._check_judges(request, suite)
         settled = settle(request.config, suite, flags=self._settings.flags)
         tools = await self._toolbox.open_for(settled.types, settled.judge)
         prepared = await asyncio.to_thread(
@@ -123,6 +125,16 @@ class GreenExecutor:
             has_judge=tools.judge is not None,
         )
         return prepared, tools
+
+    async def _check_judges(self, request: AssessmentRequest, suite: Suite) -> None:
+        """Judges of a request are addresses of a request like any other."""
+        faults = [
+            f"{where}: {fault}"
+            for where, url in addresses(request.config.judge or {}, suite.llm_eval)
+            if (fault := await refusal(url, self._settings.participant_urls)) is not None
+        ]
+        if faults:
+            raise RequestError(faults)
 
 
 class _Run:
@@ -172,7 +184,7 @@ class _Examination:
             raise RequestError([f"transcripts: {len(unknown)} keys are not in the plan, such as {unknown[0]!r}"])
         skip = frozenset(request.config.completed or ())
         if request.transcripts:
-            skip = frozenset(planned - request.transcripts.keys())
+            skip |= planned - request.transcripts.keys()
         self._skip = skip
         self._plan = prepared.plan.model_copy(
             update={"trials": tuple(trial for trial in prepared.plan.trials if trial.key not in skip)}

@@ -20,10 +20,12 @@ from services.green_agent.benchmarks.base import DatasetConfig
 from services.green_agent.benchmarks.registry import BENCHMARKS, benchmark_class
 from services.green_agent.judge.settings import JudgeSettings
 from services.green_agent.suite import Suite
-from services.green_agent.suites.requested_judge import address_faults, settings_faults
+from services.green_agent.suites.requested_judge import address_faults, settings_faults, told_by_suite
 
 MAX_TASKS: Final = 1_000_000
 """Asked counts above this are read as `all`."""
+MOST_MADE: Final = 5_000
+"""Tasks that a request can have a generator make for one entry; a suite may state more by `generator.count`."""
 JUDGE_FACTS: Final = ("enabled", "model", "temperature", "provider", "api_base", "panel", "fallback")
 """What the record says of the judge. Never a key."""
 Source = Literal["command line", "request", "suite", "environment", "default"]
@@ -111,12 +113,13 @@ class _Values:
         self.recorded["suite"] = {"value": suite.name, "source": f"suite {suite.version}"}
         if suite.asked_as is not None:
             self.recorded["suite_asked_as"] = {"value": suite.asked_as, "source": "old name"}
-        for name, value in ({"model_id": config.model_id} | config.extra).items():
+        asked = {"eval_config": config.eval_config, "model_id": config.model_id, "task_ids": config.task_ids}
+        for name, value in (asked | config.extra).items():
             if value is not None:
                 self.record(name, value, "request")
 
     def record(self, name: str, value: JsonValue, source: Source) -> None:
-        self.recorded[name] = {"value": value, "source": source}
+        self.recorded[name] = {"value": _redacted(value), "source": source}
 
     def first(self, name: str, default: Any, **spoken: Any) -> Any:
         """The first of `command_line`, `request`, `suite`, `environment` that is not None, else the default. Recorded."""
@@ -240,7 +243,7 @@ def _judge(config: AssessmentConfig, suite: Suite, flags: Flags, values: _Values
     if faults := [*settings_faults(asked), *address_faults(asked, own)]:
         values.faults += faults
         return None
-    told = {} if own is None else {name: getattr(own, name) for name in own.model_fields_set}
+    told = told_by_suite(own, asked)
     merged = (
         {name: value for name, value in variables.items() if value is not None}
         | told
@@ -260,7 +263,6 @@ def _judge(config: AssessmentConfig, suite: Suite, flags: Flags, values: _Values
 
 def _record_judge(judge: JudgeSettings, values: _Values, spoken: Mapping[str, Mapping[str, object]]) -> None:
     facts = judge.model_dump(mode="json", include=set(JUDGE_FACTS), exclude={"panel": {"__all__": {"api_key"}}})
-    facts["api_base"] = None if judge.api_base is None else redact(judge.api_base)
     for name in JUDGE_FACTS:
         sources = {source: facts[name] for source, told in spoken.items() if told.get(name) is not None}
         values.first(f"judge.{name}", facts[name], **sources)
@@ -284,13 +286,23 @@ def _entries(config: AssessmentConfig, suite: Suite, flags: Flags, values: _Valu
     if not kept and not values.faults:
         values.faults.append("the selection is empty: every data set of the suite is left out")
     values.first("datasets", sorted({entry.type for entry in suite.datasets}), request=config.datasets)
-    changed = [_limited(entry, config.dataset_limits.get(entry.type)) for entry in kept]
-    for entry in changed:
-        values.record(f"datasets.{entry.name}", shown(entry), "suite")
     for name, limit in sorted(config.dataset_limits.items()):
         values.record(f"{name}_limit", limit, "request")
+    changed = [_limited(entry, config.dataset_limits.get(entry.type)) for entry in kept]
     changed = _with_key(changed, "fill", config.fill, values)
-    return _with_key(changed, "max_steps", config.max_steps, values)
+    changed = _with_key(changed, "max_steps", config.max_steps, values)
+    for stated, entry in zip(kept, changed, strict=True):
+        _record_entry(stated, entry, values, source="suite" if stated in suite.datasets else "default")
+    return changed
+
+
+def _record_entry(stated: DatasetConfig, entry: DatasetConfig, values: _Values, *, source: Source) -> None:
+    """What an entry states as far as it is in force, and key by key what the request put in its place."""
+    before, after = shown(stated), shown(entry)
+    kept = {name: value for name, value in before.items() if after.get(name) == value}
+    values.record(f"datasets.{entry.name}", kept, source)
+    for name in sorted(after.keys() - kept.keys()):
+        values.record(f"datasets.{entry.name}.{name}", after[name], "request")
 
 
 def _default_entry(name: str, values: _Values) -> DatasetConfig | None:
@@ -313,7 +325,7 @@ def _limited(entry: DatasetConfig, limit: int | None) -> DatasetConfig:
     if limit is None:
         return entry
     fields = type(entry).model_fields
-    update: dict[str, int | None] = {"limit": limit if _generates(entry) or "fill" in fields else None}
+    update: dict[str, int | None] = {"limit": min(limit, MOST_MADE) if _generates(entry) or "fill" in fields else None}
     if "limit_per_task" in fields:
         update["limit_per_task"] = None
     return entry.model_copy(update=update)
@@ -326,7 +338,7 @@ def _generates(entry: DatasetConfig) -> bool:
 def _with_room(entry: DatasetConfig, total: int | None) -> DatasetConfig:
     """A data set without end is asked for as many tasks as the plan could take."""
     if entry.limit is None and total is not None and _generates(entry):
-        return entry.model_copy(update={"limit": total})
+        return entry.model_copy(update={"limit": min(total, MOST_MADE)})
     return entry
 
 
@@ -353,9 +365,19 @@ def _changed(entry: DatasetConfig, name: str, value: str | int, values: _Values)
 
 def shown(entry: DatasetConfig) -> dict[str, JsonValue]:
     """What an entry states, secrets masked whatever the model does with them in JSON."""
-    text = json.dumps(entry.model_dump(exclude_unset=True), default=_masked)
-    stated: dict[str, JsonValue] = json.loads(redact(text))
-    return stated
+    stated: dict[str, JsonValue] = json.loads(json.dumps(entry.model_dump(exclude_unset=True), default=_masked))
+    return {name: _redacted(value) for name, value in stated.items()}
+
+
+def _redacted(value: JsonValue) -> JsonValue:
+    """The value with every text in it redacted; text by text, so that what is masked never spans two of them."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, list):
+        return [_redacted(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _redacted(item) for name, item in value.items()}
+    return value
 
 
 def _masked(value: object) -> str:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, Valid
 
 from services.contract.assessment import SectionMean, Strategy, nearest
 from services.contract.results import Section
-from services.green_agent.benchmarks.base import DatasetConfig
+from services.green_agent.benchmarks.base import MOST_WEIGHT, DatasetConfig
 from services.green_agent.benchmarks.registry import UnknownBenchmarkError, benchmark_class
 from services.green_agent.judge.settings import JudgeSettings
 from services.green_agent.suites.document import Document, DocumentError, KeyPath, read_document
@@ -30,7 +30,7 @@ OLD_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {"eval_quick_test": "quick", "eval_medium": "medium", "eval_large": "large", "eval_config": "default"}
 )
 """Names that guides written for another evaluator use, and our suites of that size."""
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, le=MOST_WEIGHT)]
 
 
 class SuiteError(Exception):

@@ -262,7 +262,9 @@ def audit(
         chosen = command.chosen(only)
     options = options_of(results_dir, as_json=as_json, show_logs=False)
     found = call(lambda: command.play(chosen, options, suites))
-    sys.exit(command.conclude(found, as_json=as_json, markdown=markdown))
+    with ending():
+        exit_code = command.conclude(found, as_json=as_json, markdown=markdown)
+    sys.exit(exit_code)
 
 
 def _scenario(path: Path | None, green_url: str | None, purple_url: str | None) -> Scenario:

@@ -193,3 +193,90 @@ def test_the_environment_can_switch_a_judge_on_where_the_suite_is_silent(tmp_pat
     stated = settled(tmp_path, {}, variables=variables)
 
     assert (silent.wants_judge, stated.wants_judge) == (True, False)
+
+
+OWN = '{model: m, api_key: suite-key, api_base: "https://judge.example/v1", panel: [{model: a, api_key: member-key}]}'
+
+
+@pytest.mark.parametrize(
+    "judge",
+    [
+        {"api_base": "http://127.0.0.1:8000/v1"},
+        {"api_base": "https://elsewhere.example/v1", "api_key": "of-the-request"},
+        {"provider": "anthropic"},
+    ],
+)
+def test_no_key_of_the_suite_goes_where_a_request_points_the_judge(tmp_path: Path, judge: dict[str, object]) -> None:
+    found = settled(tmp_path, {"judge": judge}, suite=f"name: t\ndatasets: [{{type: options}}]\nllm_eval: {OWN}\n")
+
+    assert found.judge is not None
+    asked = judge.get("api_key")
+    assert (found.judge.api_key and found.judge.api_key.get_secret_value()) == asked
+    assert [member.api_key for member in found.judge.panel] == [None]
+
+
+def test_a_request_that_stays_with_the_suites_judge_uses_its_keys(tmp_path: Path) -> None:
+    suite = f"name: t\ndatasets: [{{type: options}}]\nllm_eval: {OWN}\n"
+    judge = {"provider": "openai", "api_base": "https://judge.example/v1", "temperature": 0.5}
+
+    found = settled(tmp_path, {"judge": judge}, suite=suite).judge
+
+    assert found is not None
+    assert found.api_key is not None
+    assert found.api_key.get_secret_value() == "suite-key"
+    assert [member.api_key and member.api_key.get_secret_value() for member in found.panel] == ["member-key"]
+
+
+def test_a_null_of_the_suite_is_silence(tmp_path: Path) -> None:
+    suite = "name: t\ndatasets: [{type: options}]\nllm_eval: {enabled: true, model: null, temperature: 0.5}\n"
+
+    found = settled(tmp_path, {}, suite=suite, variables={"EVAL_LLM_MODEL": "small"})
+
+    assert found.judge is not None
+    assert found.judge.model == "small"
+    assert found.recorded["judge.model"] == {"value": "small", "source": "environment"}
+
+
+def test_what_a_request_puts_in_place_of_the_suites_keys_is_recorded_as_its_own(tmp_path: Path) -> None:
+    suite = "name: t\ndatasets: [{type: crypto, on_missing: generate, max_steps: 24, limit: 3}, {type: options, limit: 4}]\n"
+    config: dict[str, object] = {"max_steps": 9, "crypto_limit": 2, "eval_config": "t", "x_token": "sk-" + "a" * 24}
+
+    recorded = settled(tmp_path, config, suite=suite).recorded
+
+    assert recorded["datasets.crypto"] == {
+        "value": {"type": "crypto", "name": "crypto", "on_missing": "generate"},
+        "source": "suite",
+    }
+    assert recorded["datasets.crypto.max_steps"] == {"value": 9, "source": "request"}
+    assert recorded["datasets.crypto.limit"] == {"value": 2, "source": "request"}
+    assert recorded["datasets.options"] == {
+        "value": {"type": "options", "name": "options", "limit": 4},
+        "source": "suite",
+    }
+    assert recorded["eval_config"] == {"value": "t", "source": "request"}
+    assert recorded["x_token"] == {"value": "[redacted]", "source": "request"}
+
+
+def test_data_sets_that_only_the_request_names_stand_with_their_defaults(tmp_path: Path) -> None:
+    found = settled(tmp_path, {"datasets": ["humaneval", "synthetic"]}, flags=Flags(names_suite=False))
+
+    assert found.recorded["datasets.humaneval"] == {
+        "value": {"type": "humaneval", "name": "humaneval"},
+        "source": "default",
+    }
+
+
+def test_an_address_with_a_password_is_not_recorded_even_in_a_panel(tmp_path: Path) -> None:
+    suite = (
+        "name: t\ndatasets: [{type: options}]\n"
+        "llm_eval: {panel: [{model: n, api_base: 'https://me:hunter2hunter2@judge.example/v1'}]}\n"
+    )
+
+    assert "hunter2" not in repr(settled(tmp_path, {}, suite=suite).recorded)
+
+
+@pytest.mark.parametrize("config", [{"options_limit": 10**9}, {"num_tasks": 10**6}])
+def test_a_request_cannot_have_a_generator_fill_the_memory(tmp_path: Path, config: dict[str, object]) -> None:
+    found = settled(tmp_path, config, suite="name: t\ndatasets: [{type: options}]\n")
+
+    assert [entry.limit for entry in found.entries] == [5_000]

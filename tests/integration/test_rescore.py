@@ -18,7 +18,7 @@ TASKS = 9
 
 
 def assay(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [BIN / "assay", *arguments, "--results-dir", folder / "results"]
+    line = [str(BIN / "assay"), *arguments, "--results-dir", str(folder / "results")]
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
 
 

@@ -23,7 +23,7 @@ MODEL = {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "LLM_MODEL": "m"}
 ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
 
 
-def run(*flags: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+def run(*flags: str, cwd: Path = Path(), **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [COMMAND, *flags], env=ENVIRONMENT | env, cwd=cwd, capture_output=True, text=True, timeout=60, check=False
     )

@@ -40,6 +40,8 @@ def test_equal_agents_differ_by_an_interval_around_zero() -> None:
     (options, _) = compare(record("a"), rows(*one), record("b"), rows(*other))
 
     assert options.difference == 0.0
+    assert options.low is not None
+    assert options.high is not None
     assert options.low < 0 < options.high
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.contract.conversation import ModelFacts, Transcript, Turn
+from services.contract.judgements import Judgement
 from services.contract.outcomes import Outcome
 from services.contract.results import ErrorInfo, TaskResult
 from services.runner.failures import ReportError
@@ -289,3 +290,17 @@ def test_an_earlier_report_survives_a_failed_writing(tmp_path: Path) -> None:
 
     assert report.results_json.read_text() == before
     assert sorted(path.name for path in report.html.parent.iterdir()) == ["report.html", "report.md", "results.json"]
+
+
+def test_an_unfinished_run_says_that_its_judge_is_uncalibrated(tmp_path: Path) -> None:
+    plan = make_plan(tasks=1)
+    judged = [
+        make_row(trial).model_copy(update={"judgements": (Judgement(purpose="correct", model="j"),)})
+        for trial in plan.trials
+    ]
+
+    report, _ = report_of(tmp_path, judged[:-1], make_run(plan), status=RunStatus.INTERRUPTED)
+
+    assert [banner.title for banner in report.view.banners][1:] == [
+        "Judge j: uncalibrated: nobody has compared its verdicts with people's"
+    ]

@@ -11,7 +11,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -26,6 +26,10 @@ class DatasetError(Exception):
     """A data set is missing, broken or empty. The text names the data set and the remedy."""
 
 
+MOST_WEIGHT: Final = 1e9
+"""Of an entry or a section: sums of weights stay finite."""
+
+
 class DatasetConfig(BaseModel):
     """Keys every entry of `datasets:` in a suite may have. Benchmarks subclass it with their own."""
 
@@ -35,7 +39,7 @@ class DatasetConfig(BaseModel):
     """Name of the benchmark."""
     name: str = ""
     """Label of the entry; the type when empty."""
-    weight: float = Field(default=1.0, ge=0)
+    weight: float = Field(default=1.0, ge=0, le=MOST_WEIGHT)
     """Share in `weighted` sampling; acts nowhere else."""
     shuffle: bool = False
     """Order the pool by seed instead of source order."""

@@ -17,6 +17,8 @@ MOST_UNPACKED: Final = 200 << 20
 MOST_FILES: Final = 10_000
 HIGHEST_RATIO: Final = 100
 """Unpacked to packed size of one file; above it is a bomb."""
+METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+"""Ways of packing that are read; the others take memory that no size in the archive tells of."""
 SMALL: Final = 1 << 20
 """Files up to this size may compress better than that, as blank tables do."""
 
@@ -25,7 +27,8 @@ def unpack(archive: Path, folder: Path, *, most_bytes: int = MOST_UNPACKED) -> l
     """Unpack a zip into an existing folder and return its files, sorted.
 
     Nothing is written before the whole directory of the archive was checked; links, paths that climb out, encrypted files,
-    more than `most_bytes` in all and bombs are refused. Sizes are counted again while reading, since an archive may lie.
+    unusual ways of packing, more than `most_bytes` in all and bombs are refused. Sizes are counted again while reading, since
+    an archive may lie.
     Raises DataError.
     """
     try:
@@ -33,7 +36,16 @@ def unpack(archive: Path, folder: Path, *, most_bytes: int = MOST_UNPACKED) -> l
             wanted = [entry for entry in opened.infolist() if not entry.is_dir()]
             _check(archive.name, wanted, most_bytes)
             return sorted(_write(opened, entry, folder) for entry in wanted)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
+    # Damage shows in many ways: a name that is no UTF-8 is a ValueError, an empty one an IndexError.
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+        EOFError,
+        RuntimeError,
+        ValueError,
+        IndexError,
+    ) as error:
         raise DataError(f"{archive.name}: not a usable zip archive ({error})") from None
     except OSError as error:
         raise DataError(f"{archive.name}: cannot be unpacked ({error.strerror or error})") from None
@@ -60,6 +72,8 @@ def _check_entry(name: str, entry: zipfile.ZipInfo) -> None:
         raise DataError(f"{name}: {entry.filename!r} is a link or a device, not a file")
     if entry.flag_bits & 1:
         raise DataError(f"{name}: {entry.filename!r} is encrypted")
+    if entry.compress_type not in METHODS:
+        raise DataError(f"{name}: {entry.filename!r} is packed in an unusual way; deflate is read")
     if entry.file_size > SMALL and entry.file_size > HIGHEST_RATIO * max(entry.compress_size, 1):
         raise DataError(f"{name}: {entry.filename!r} unpacks to more than {HIGHEST_RATIO} times its size")
 

@@ -44,9 +44,10 @@ def _user_cache() -> Path:
 
 
 def safe_member(member: str) -> str:
-    """The name as it is. Raises DataError when it could leave the folder it is put in."""
+    """The name as it is. Raises DataError when it could leave the folder it is put in, or is a name of the cache's own."""
     parts = PurePosixPath(member).parts
-    if not parts or member.startswith("/") or ".." in parts or "\\" in member or "\0" in member or ":" in parts[0]:
+    climbs = not parts or member.startswith("/") or ".." in parts or "\\" in member or "\0" in member or ":" in parts[0]
+    if climbs or parts[0] == OWN_FOLDER:
         raise DataError(f"{member!r} is no name of a file inside a data set")
     return member
 
@@ -111,18 +112,18 @@ class Cache:
         path = self.folder / commit / safe_member(member)
         if not path.is_file():
             return None
-        noted = self.digest(commit, member)
-        if noted is not None and noted != file_sha256(path):
+        # The digest is written before the file: a copy without one is not what was put here.
+        if self.digest(commit, member) != file_sha256(path):
             raise DataError(
                 f"{self.name}: {member} in the cache is damaged; `assay data pull {self.name}` fetches it again"
             )
         return path
 
     def digest(self, commit: str, member: str) -> str | None:
-        """sha256 of a file when it was put here."""
+        """sha256 of a file when it was put here; None when nobody can tell."""
         try:
             return self._digest_file(commit, member).read_text(encoding="ascii")
-        except OSError:
+        except (OSError, UnicodeDecodeError):
             return None
 
     def members(self, commit: str) -> list[str]:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from services.green_agent.data.cache import Listing
+from services.green_agent.data.cache import COMMIT, Listing, safe_member
 from services.green_agent.data.errors import DataError
 from services.green_agent.data.registry import GitHubOrigin, HubOrigin, PackageOrigin
 
@@ -28,12 +28,19 @@ def offline() -> bool:
 
 
 def hub_listing(origin: HubOrigin, revision: str) -> tuple[str, Listing]:
-    """The commit that a revision of a hub data set stands for, and its files. Raises DataError."""
+    """The commit that a revision of a hub data set stands for, and its files. Raises DataError.
+
+    Commit and names become paths of the cache, so that whatever the hub answers they must look like what they are.
+    """
     with _hub_errors(origin, revision):
         info = _api().dataset_info(origin.repo, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
-    files = {sibling.rfilename: sibling.lfs.sha256 if sibling.lfs else None for sibling in info.siblings or ()}
+    files = {
+        safe_member(sibling.rfilename): sibling.lfs.sha256 if sibling.lfs else None for sibling in info.siblings or ()
+    }
     if not info.sha or not files:
         raise DataError(f"{origin.page} at {revision} lists no files")
+    if not COMMIT.fullmatch(info.sha) or (COMMIT.fullmatch(revision) and info.sha != revision):
+        raise DataError(f"{origin.page} answered for {revision} with another revision, {info.sha[:60]!r}")
     return info.sha, files
 
 
@@ -109,10 +116,13 @@ def _hub_errors(origin: HubOrigin, revision: str, member: str = "") -> Iterator[
         raise DataError(f"{origin.page} has no revision {revision!r}") from None
     except errors.RemoteEntryNotFoundError:
         raise DataError(f"{origin.page} at {revision} has no file {member!r}") from None
-    except (transport_error, errors.OfflineModeIsEnabled, OSError) as error:
+    # ValueError: a token or a name that the hub's client does not put into a request.
+    except (transport_error, errors.OfflineModeIsEnabled, OSError, ValueError) as error:
         raise DataError(f"{origin.page} cannot be reached ({_in_short(error)})") from None
 
 
 def _in_short(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
+    # What the system says of a file names its path on this machine.
+    told = error.strerror if isinstance(error, OSError) and error.filename is not None else str(error)
+    lines = (told or "").strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -1,6 +1,7 @@
 """Reads rows of a data file, whatever its form, and names file and row of everything that is not plain data.
 
-A row is a JSON object: no NaN, no bytes, no text beyond `LONGEST_TEXT`. What a row must hold is the benchmark's business.
+A row is a JSON object: no NaN, no number beyond a float, no bytes, no text beyond `LONGEST_TEXT`. What a row must hold is
+the benchmark's business.
 """
 
 from __future__ import annotations
@@ -11,18 +12,26 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import JsonValue
 from pydantic_core import from_json
 
 from services.green_agent.data.errors import DataError
 
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
 Row = dict[str, JsonValue]
 LONGEST_TEXT: Final = 4_000_000
 """Characters of one value; longer ones are no question, and no judge could read them."""
 LARGEST_FILE: Final = 512 << 20
-"""Bytes of a data file that is read into memory."""
+"""Bytes of a data file that is read into memory, and of what a packed one unpacks to."""
+MOST_ROWS: Final = 1_000_000
+"""Of a Parquet file, whose rows may take no room at all."""
+ROWS_AT_ONCE: Final = 64
+LARGEST_INTEGER: Final = 10**300
+"""What a float can hold, and so every formula that a row may meet."""
 DEEPEST: Final = 64
 
 
@@ -55,18 +64,37 @@ def read_jsonl(path: Path, *, on_bad: OnBad | None = None) -> list[NumberedRow]:
     return _kept(path, "line", parsed, on_bad)
 
 
-def read_parquet(path: Path, *, on_bad: OnBad | None = None) -> list[NumberedRow]:
-    """The rows of a Parquet file; dates become ISO text. Raises DataError, also when there is none."""
+def read_parquet(path: Path, *, on_bad: OnBad | None = None, most_bytes: int = LARGEST_FILE) -> list[NumberedRow]:
+    """The rows of a Parquet file; dates become ISO text. Raises DataError, also when there is none.
+
+    `most_bytes`: what all rows together may unpack to.
+    """
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     _check_size(path)
     try:
-        records = pq.read_table(path, memory_map=False, use_threads=False).to_pylist()
-    except (pa.ArrowException, OSError, ValueError) as error:
+        with pq.ParquetFile(path, memory_map=False) as opened:
+            records = _records(path.name, opened, most_bytes)
+    # OverflowError: a date that Python's calendar does not have.
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise DataError(f"{path.name}: not a readable Parquet file ({reason})") from None
     return _kept(path, "row", ((number, _plain_row(record)) for number, record in enumerate(records, 1)), on_bad)
+
+
+def _records(name: str, opened: ParquetFile, most_bytes: int) -> list[dict[str, object]]:
+    """All rows, unpacked piece by piece, since a small file may unpack to more than any memory holds."""
+    if opened.metadata.num_rows > MOST_ROWS:
+        raise DataError(f"{name}: {opened.metadata.num_rows} rows, at most {MOST_ROWS} are read")
+    records: list[dict[str, object]] = []
+    unpacked = 0
+    for batch in opened.iter_batches(ROWS_AT_ONCE, use_threads=False):
+        unpacked += batch.nbytes
+        if unpacked > most_bytes:
+            raise DataError(f"{name}: more than {most_bytes} bytes unpacked")
+        records += batch.to_pylist()
+    return records
 
 
 Parsed = Iterable[tuple[int, Row | str]]
@@ -82,7 +110,7 @@ def _kept(path: Path, unit: str, parsed: Parsed, on_bad: OnBad | None) -> list[N
 
 def _good(path: Path, unit: str, parsed: Parsed, on_bad: OnBad | None) -> Iterator[NumberedRow]:
     for number, row in parsed:
-        fault = row if isinstance(row, str) else _fault(row)
+        fault = row if isinstance(row, str) else fault_of(row)
         if not isinstance(row, str) and not fault:
             yield NumberedRow(number=number, values=row)
             continue
@@ -121,7 +149,7 @@ def _plain(value: object) -> JsonValue:
     raise TypeError(f"a value of type {type(value).__name__} where plain data is expected")
 
 
-def _fault(value: JsonValue, *, depth: int = 0) -> str:
+def fault_of(value: JsonValue, *, depth: int = 0) -> str:
     """What makes this value unusable; empty when nothing does."""
     if isinstance(value, str):
         return (
@@ -129,13 +157,15 @@ def _fault(value: JsonValue, *, depth: int = 0) -> str:
         )
     if isinstance(value, float):
         return "" if math.isfinite(value) else f"the number {value} where a finite one is expected"
+    if isinstance(value, int):
+        return "" if abs(value) < LARGEST_INTEGER else "a whole number beyond what a float can hold"
     if not isinstance(value, list | dict):
         return ""
     if depth == DEEPEST:
         return f"nested deeper than {DEEPEST}"
     if isinstance(value, list):
-        return next((fault for item in value if (fault := _fault(item, depth=depth + 1))), "")
-    told = ((key, _fault(item, depth=depth + 1)) for key, item in value.items())
+        return next((fault for item in value if (fault := fault_of(item, depth=depth + 1))), "")
+    told = ((key, fault_of(item, depth=depth + 1)) for key, item in value.items())
     return next((f"{key}: {fault}" for key, fault in told if fault), "")
 
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from services.green_agent.scoring.numbers import Number, clean, numbers_in, read_number
+from services.green_agent.scoring.numbers import MULTIPLIERS, Number, clean, numbers_in, read_number
 from services.green_agent.scoring.structures import balanced
 
 Value = float | int | bool | str
@@ -26,6 +26,7 @@ SLIPS: Final = (100.0, 1000.0, 0.01, 0.001)
 """Factors by which a wrong answer shows that only its unit is wrong."""
 
 _LONGEST_VALUE = 200
+_PERCENT_WORDS = frozenset({"percentage", "points"})
 _FINAL_ANSWER = re.compile(r"\bfinal\s++answer\b\s*+:?\s*+(?:json\s*+)?(?=\{)", re.IGNORECASE)
 _TRUE = frozenset({"true", "yes"})
 _FALSE = frozenset({"false", "no"})
@@ -60,6 +61,14 @@ class Quantity:
     def is_number(self) -> bool:
         """False for labels and yes or no."""
         return self.measure in {Measure.RELATIVE, Measure.ABSOLUTE, Measure.COUNT}
+
+    @property
+    def scale(self) -> float:
+        """What one of its unit is: 0.01 for `%` and `points`, 1e6 for `million USD`, else 1."""
+        word = self.unit.partition(" ")[0]
+        return (
+            MULTIPLIERS["%" if word in _PERCENT_WORDS else word] if word in _PERCENT_WORDS | MULTIPLIERS.keys() else 1.0
+        )
 
     def margin(self, key: float) -> float:
         """How far from `key` an answer may lie: the tolerance, but at least half a unit of the last asked decimal."""
@@ -239,8 +248,8 @@ def _figure(value: JsonValue | Number, quantity: Quantity) -> float | None:
         found = numbers_in(clean(value)) if len(value) <= _LONGEST_VALUE else []
         value = found[0] if len(found) == 1 else None
     if isinstance(value, Number):
-        in_percent = value.unit == "%" and "%" in quantity.unit
-        value = value.value if in_percent else value.scaled
+        # A unit written beside the number is turned into the unit asked for; a bare number is in it already.
+        value = value.value if not value.unit else value.value * (MULTIPLIERS[value.unit] / quantity.scale)
     if not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)

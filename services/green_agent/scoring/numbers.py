@@ -24,6 +24,13 @@ LONGEST_ZONE: Final = 100_000
 
 _THOUGHT = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)\b[^<>]{0,100}>", re.IGNORECASE)
 _DASHES = str.maketrans({"\u2212": "-", "\u2010": "-", "\u2013": "-", "\u201c": '"', "\u201d": '"'})
+# Powers of ten alone: elsewhere a raised digit may be a footnote or the square of a unit.
+_RAISED = re.compile("(?<=10)[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b]{1,4}")
+_LATEX_TEXT = re.compile(r"\\{1,2}(?:text|textbf|mathrm|mathbf)\s*+\{([^{}]*+)\}")
+_LATEX_THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|\\{1,2}[,!])(?=[0-9]{3})")
+_LATEX_ARROW = re.compile(r"\\{1,2}(?:[Rr]ightarrow|to)(?![A-Za-z])")
+_LATEX_BLANK = re.compile(r"\\{1,2}[,;: ]")
+_LATEX_ESCAPE = re.compile(r"\\{1,2}([%$&#_{}])")
 # CPython orders combining marks by insertion, which is quadratic in their number; short pieces bound it.
 _NORMALISED_PIECE = 200
 
@@ -135,25 +142,28 @@ _ORDINAL_BEHIND = re.compile(r"(?:^|\n)[ \t>#]*$")
 _LABEL_BEHIND = re.compile(r"\b(?:step|question|table|page)\s*$", re.IGNORECASE)
 
 _FINAL_ANSWER = re.compile(
-    r"(?:\bfinal\s+answer\b|\u6700\u7ec8\u7b54\u6848)\s*+(?::|=|is\b)\s*+([^\n]*)", re.IGNORECASE
+    r"(?:\bfinal\s+answer\b|\u6700\u7ec8\u7b54\u6848)\s*+(?::|=|is\b)\s*+(?:json\s++)?+([^\n]*)", re.IGNORECASE
 )
-_BOXED = re.compile(r"(?<![A-Za-z_])(?:answer_)?boxed\s*\{{1,2}([^{}]*+)\}")
+_BOXED = re.compile(r"(?<![A-Za-z_])(?:answer_)?boxed\s*\{{1,2}((?:[^{}]++|(?<=10\^)\{[-+0-9]{1,4}\})*+)\}")
+_SAYS = re.compile(r"\w|\[\s*+\]")
+"""What a marked answer holds at least: a letter, a digit or an empty list. `$$` or `{` alone only begin one."""
 _ANSWER_KEY = re.compile(r'"(?:answer|result|\u6392\u5e8f\u7ed3\u679c)"', re.IGNORECASE)
 _CUE = re.compile(r"(?:\b(?:answer|result)\b\s*+(?::|=|is\b|equals\b)|\u7b54\u6848\u662f)\s*+([^\n]*)", re.IGNORECASE)
 _ANSWER_KEYS = frozenset({"answer", "result", "\u6392\u5e8f\u7ed3\u679c"})
 
 
 def clean(text: str) -> str:
-    """The text without blocks of thought, emphasis and back-ticks, in compatibility form, with one kind of minus.
+    """The text without blocks of thought, emphasis, back-ticks and LaTeX around plain text; compatibility form, one kind of minus.
 
     Of a longer text the last LONGEST_TEXT characters.
     """
     text = without_thoughts(text)[-LONGEST_TEXT:]
     if not text.isascii():
+        text = _RAISED.sub(lambda power: "^" + power[0], text)
         pieces = range(0, len(text), _NORMALISED_PIECE)
         text = "".join(unicodedata.normalize("NFKC", text[at : at + _NORMALISED_PIECE]) for at in pieces)
         text = text.translate(_DASHES)
-    return text[-LONGEST_TEXT:].replace("**", "").replace("`", "")
+    return _without_latex(text[-LONGEST_TEXT:].replace("**", "").replace("`", ""))
 
 
 def read_number(text: str) -> Found | None:
@@ -172,7 +182,7 @@ def answer_passage(text: str) -> Passage:
     The value of a JSON object that is no string is given as JSON, its numbers as strings of what was written.
     """
     if (line := _last_group(_FINAL_ANSWER, text)) is not None:
-        return Passage(zone=Zone.FINAL_ANSWER, text=line)
+        return Passage(zone=Zone.FINAL_ANSWER, text=_last_group(_BOXED, line) or line)
     if (content := _last_group(_BOXED, text)) is not None:
         return Passage(zone=Zone.BOXED, text=content)
     if (value := _last_answer_value(text)) is not None:
@@ -216,10 +226,22 @@ def without_thoughts(text: str) -> str:
     return "".join(kept) if inside else "".join([*kept, text[at:]])
 
 
+def _without_latex(text: str) -> str:
+    r"""`\$1{,}234.5\ \text{million}` as `$1,234.5 million`; inside JSON backslashes come in pairs."""
+    if "\\" not in text and "{,}" not in text:
+        return text
+    text = _LATEX_TEXT.sub(r"\1", text)
+    text = _LATEX_THOUSANDS.sub(",", text)
+    text = _LATEX_ARROW.sub("->", text)
+    return _LATEX_ESCAPE.sub(r"\1", _LATEX_BLANK.sub(" ", text))
+
+
 def _last_group(pattern: re.Pattern[str], text: str) -> str | None:
+    """What the last occurrence that says anything marks."""
     last = None
     for match in pattern.finditer(text):
-        last = match
+        if _SAYS.search(match[1]):
+            last = match
     return None if last is None else last[1]
 
 

@@ -60,8 +60,9 @@ def dotted(path: KeyPath) -> str:
 
 def read_document(text: str, *, origin: str, variables: Mapping[str, str]) -> Document:
     """Read YAML and fill the placeholders of its scalar values. Raises DocumentError when it is not YAML at all."""
-    loader = yaml.SafeLoader(text)
     try:
+        # A character that YAML does not know is refused by the constructor already.
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         if root is None:
             return Document(origin=origin, value=None, lines={(): 1})
@@ -69,8 +70,6 @@ def read_document(text: str, *, origin: str, variables: Mapping[str, str]) -> Do
         value = reading.value(root, ())
     except (yaml.YAMLError, RecursionError) as error:
         raise DocumentError(_syntax_fault(origin, error)) from None
-    finally:
-        loader.dispose()
     return Document(origin=origin, value=value, lines=reading.lines, faults=reading.faults)
 
 
@@ -86,9 +85,7 @@ class _Reading:
         self.faults: dict[KeyPath, str] = {}
 
     def value(self, node: yaml.Node, path: KeyPath) -> JsonValue:
-        self._nodes += 1
-        if self._nodes > MOST_NODES:
-            raise yaml.constructor.ConstructorError(None, None, f"more than {MOST_NODES} values", node.start_mark)
+        self._count(node)
         self.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.CollectionNode) and node.tag not in {f"{TAG}map", f"{TAG}seq"}:
             self._no_value(node, path)
@@ -100,21 +97,45 @@ class _Reading:
         return self._scalar(node, path)
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, JsonValue]:
-        own = [key.value for key, _ in node.value if key.tag != f"{TAG}merge"]
-        if f"{TAG}merge" in {key.tag for key, _ in node.value}:
-            self._loader.flatten_mapping(node)  # merged keys come first, so a key of the mapping itself wins
         found: dict[str, JsonValue] = {}
-        for key, item in node.value:
-            line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
-                self._fault((*path, "?"), key, "a key must be text")
-                continue
-            if own.count(key.value) > 1 and key.value in found:
-                self._fault((*path, key.value), key, f"duplicate key {key.value!r}")
-                continue
-            self.lines[*path, key.value] = line
-            found[key.value] = self.value(item, (*path, key.value))
+        for name, (key, item) in self._pairs(node, path).items():
+            self.lines[*path, name] = key.start_mark.line + 1
+            found[name] = self.value(item, (*path, name))
         return found
+
+    def _pairs(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        """Keys and values, merged ones (`<<`) included; a key of the mapping itself wins over them, an earlier merge over a later.
+
+        Nodes stay as they were read, since an alias may lead to them again.
+        """
+        own: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        for key, item in node.value:
+            self._count(key)
+            if key.tag == f"{TAG}merge":
+                for source in self._merged(item):
+                    merged = self._pairs(source, path) | merged
+            elif not isinstance(key, yaml.ScalarNode):
+                self._fault((*path, "?"), key, "a key must be text")
+            elif key.value in own:
+                self._fault((*path, key.value), key, f"duplicate key {key.value!r}")
+            else:
+                own[key.value] = (key, item)
+        return merged | own
+
+    def _merged(self, node: yaml.Node) -> list[yaml.MappingNode]:
+        """The mappings that `<<` names: one, or a list of them."""
+        named = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        if not all(isinstance(source, yaml.MappingNode) for source in named):
+            raise yaml.constructor.ConstructorError(
+                None, None, "expected a mapping, or a list of them, after <<", node.start_mark
+            )
+        return list(named)
+
+    def _count(self, node: yaml.Node) -> None:
+        self._nodes += 1
+        if self._nodes > MOST_NODES:
+            raise yaml.constructor.ConstructorError(None, None, f"more than {MOST_NODES} values", node.start_mark)
 
     def _fault(self, path: KeyPath, node: yaml.Node, text: str) -> None:
         self.faults[path] = f"{self._origin}:{node.start_mark.line + 1} {dotted(path)}: {text}"
@@ -140,8 +161,8 @@ class _Reading:
             return str(node.value)
         try:
             value = self._loader.construct_object(node)
-        except (ValueError, yaml.YAMLError):
-            # For example the 30th of February, or a tag that names a Python object.
+        except (ValueError, LookupError, yaml.YAMLError):
+            # For example the 30th of February, `!!bool maybe`, or a tag that names a Python object.
             self._no_value(node, path)
             return None
         if value is None or isinstance(value, str | int | float | bool):

@@ -8,6 +8,7 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, ValidationError
 
 from services.contract.assessment import nearest
+from services.contract.secrets import redact
 from services.green_agent.suites.document import SECRET_KEYS, Document, KeyPath
 
 LONGEST_VALUE: Final = 80
@@ -45,7 +46,7 @@ def _got(value: object, path: KeyPath) -> str:
     """What came, unless it is a secret or may hold one."""
     if SECRET_KEYS.intersection(map(str, path)) or isinstance(value, dict | list | tuple | BaseModel):
         return ""
-    text = repr(value)
+    text = redact(repr(value))
     return f", got {text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + '...'}"
 
 

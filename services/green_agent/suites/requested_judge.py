@@ -27,15 +27,35 @@ def settings_faults(asked: Mapping[str, JsonValue]) -> list[str]:
 
 def address_faults(asked: Mapping[str, JsonValue], own: JudgeSettings | None) -> list[str]:
     """Addresses that green's key would be sent to although its operator did not name them."""
+    tables = {f"config.{where}.api_base": table for where, table in _tables(asked)}
     return [
-        f"config.{where}.api_base: {redact(base)!r} is not this evaluator's own judge; name {where}.api_key beside it"
-        for where, table in _tables(asked)
-        if isinstance(base := table.get("api_base"), str)
-        and not table.get("api_key")
-        and not asked.get("api_key")
-        and not (own is not None and own.api_base == base)
-        and not _is_loopback(base)
+        f"{where}: {redact(base)!r} is not this evaluator's own judge;"
+        f" name {where.removeprefix('config.').removesuffix('base')}key beside it"
+        for where, base in addresses(asked, own)
+        if not tables[where].get("api_key") and not asked.get("api_key") and not _is_loopback(base)
     ]
+
+
+def addresses(asked: Mapping[str, JsonValue], own: JudgeSettings | None) -> Iterator[tuple[str, str]]:
+    """Where the request sends judges to, by key path: addresses that the operator did not name."""
+    for where, table in _tables(asked):
+        base = table.get("api_base")
+        if isinstance(base, str) and not (own is not None and own.api_base == base):
+            yield f"config.{where}.api_base", base
+
+
+def told_by_suite(own: JudgeSettings | None, asked: Mapping[str, JsonValue]) -> dict[str, object]:
+    """What the suite states of the judge. Of a request that names another address or provider its keys are kept away."""
+    if own is None:
+        return {}
+    stated = {name: value for name in own.model_fields_set if (value := getattr(own, name)) is not None}
+    stays = asked.get("api_base") in {None, own.api_base} and asked.get("provider") in {None, own.provider or "openai"}
+    if stays:
+        return stated
+    panel = tuple(
+        member if member.api_base is not None else member.model_copy(update={"api_key": None}) for member in own.panel
+    )
+    return {name: value for name, value in stated.items() if name != "api_key"} | {"panel": panel}
 
 
 def _tables(asked: Mapping[str, JsonValue]) -> Iterator[tuple[str, Mapping[str, JsonValue]]]:

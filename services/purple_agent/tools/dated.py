@@ -61,8 +61,13 @@ def bounded(
 
 def check_not_later(text: str, simulation_date: date) -> None:
     """Raise ToolError when the text names a day after the simulation date."""
-    if any(day > simulation_date for day in _days(text)):
+    if names_later_day(text, simulation_date):
         raise ToolError("after_simulation_date", f"the answer holds dates after {simulation_date} and is not shown")
+
+
+def names_later_day(text: str, simulation_date: date) -> bool:
+    """Whether a text names a day after the simulation date."""
+    return any(day > simulation_date for day in _days(text))
 
 
 def _days(text: str) -> Iterator[date]:

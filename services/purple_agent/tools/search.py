@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Final, Literal
@@ -12,7 +11,7 @@ import aiohttp
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from services.purple_agent.tools.base import AnyTool, Arguments, Result, Tool, ToolError, Unit
-from services.purple_agent.tools.dated import check_not_later
+from services.purple_agent.tools.dated import names_later_day
 
 TAVILY: Final = "https://api.tavily.com"
 SEARCH_S: Final = 25.0
@@ -68,9 +67,7 @@ class Search:
         async def run(arguments: SearchArguments) -> Hits:
             found = await self._ask(arguments, topic)
             hits = [hit.model_copy(update={"content": hit.content[:LONGEST_EXTRACT]}) for hit in found.results]
-            if self.simulation_date is not None:
-                check_not_later(json.dumps([hit.model_dump() for hit in hits]), self.simulation_date)
-            return Hits(hits=hits)
+            return Hits(hits=hits if self.simulation_date is None else _until(self.simulation_date, hits))
 
         return Tool(name=name, description=description, arguments=SearchArguments, result=Hits, run=run)
 
@@ -92,3 +89,11 @@ class Search:
             raise ToolError("unavailable", f"the search cannot be reached: {type(error).__name__}") from None
         except ValidationError:
             raise ToolError("unavailable", "the search answered something that is no list of results") from None
+
+
+def _until(today: date, hits: list[Hit]) -> list[Hit]:
+    """The pages that name no later day. Raises ToolError when every page does."""
+    kept = [hit for hit in hits if not names_later_day(hit.model_dump_json(), today)]
+    if hits and not kept:
+        raise ToolError("after_simulation_date", f"every page found names dates after {today} and is not shown")
+    return kept

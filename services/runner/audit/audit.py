@@ -70,6 +70,8 @@ async def _audit_suite(
                         plays[exploit.twin] = await stage.play(exploit.twin)
                     twin = plays[exploit.twin]
             except RejectedError as rejected:
+                if exploit is not exploits[0]:
+                    raise  # what was accepted once is not left half played
                 found.skipped[suite] = str(rejected)
                 return
             found.findings += judge(exploit, result, twin, SUITES.get(suite, {}))

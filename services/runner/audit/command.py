@@ -13,6 +13,7 @@ from services.runner.audit.audit import SUITES, Audit, audit
 from services.runner.audit.exploits import Exploit, exploits
 from services.runner.audit.table import json_of, markdown_of, text_of
 from services.runner.failures import ExitCode, ScenarioError
+from services.runner.report.results_file import write_text
 from services.runner.run import RunOptions
 
 
@@ -30,8 +31,8 @@ async def play(rows: Sequence[Exploit], options: RunOptions, suites: Sequence[st
 
 
 def conclude(found: Audit, *, as_json: bool, markdown: Path | None) -> ExitCode:
-    """Print the table and say by the exit code whether everything held."""
-    if markdown is not None:
-        markdown.write_text(markdown_of(found), encoding="utf-8")
+    """Print the table and say by the exit code whether everything held. Raises ReportError."""
     click.echo(json.dumps(json_of(found)) if as_json else text_of(found))
+    if markdown is not None:
+        write_text(markdown, markdown_of(found))
     return ExitCode.COMPLETE if found.held and found.findings else ExitCode.INCOMPLETE

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import stat
+import tempfile
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from services.green_agent.data.archives import unpack
 from services.green_agent.data.errors import DataError
@@ -97,4 +101,36 @@ def test_a_file_where_a_folder_is_needed_is_refused(tmp_path: Path) -> None:
     archive = packed(tmp_path, {"a": b"1", "a/b": b"2"})
 
     with pytest.raises(DataError, match=r"a\.zip: cannot be unpacked"):
+        unpack(archive, into(tmp_path))
+
+
+def test_unusual_ways_of_packing_are_refused(tmp_path: Path) -> None:
+    for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as opened:
+            opened.writestr("a", b"x" * 500)
+
+        with pytest.raises(DataError, match=r"a\.zip: 'a' is packed in an unusual way"):
+            unpack(tmp_path / "a.zip", tmp_path)
+
+
+@given(place=st.integers(0, 10_000), value=st.integers(0, 255), name=st.sampled_from(["a.txt", "\u00e4.txt"]))
+@example(place=30, value=0xFF, name="\u00e4.txt")
+@settings(max_examples=200, deadline=None)
+def test_no_damage_raises_anything_but_a_data_error(place: int, value: int, name: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        archive = packed(Path(folder), {name: b"some text" * 10})
+        content = bytearray(archive.read_bytes())
+        content[place % len(content)] = value
+        archive.write_bytes(content)
+
+        with suppress(DataError):
+            assert all(file.is_file() for file in unpack(archive, into(Path(folder))))
+
+
+@pytest.mark.parametrize(("name", "damaged"), [("\u00e4", b"\xff\xff"), ("a", b"\0")])
+def test_a_name_that_is_none_is_a_named_error(tmp_path: Path, name: str, damaged: bytes) -> None:
+    archive = packed(tmp_path, {name: b"1"})
+    archive.write_bytes(archive.read_bytes().replace(name.encode(), damaged))
+
+    with pytest.raises(DataError, match=r"a\.zip: not a usable zip archive"):
         unpack(archive, into(tmp_path))

@@ -50,10 +50,24 @@ def test_of_many_faults_ten_are_named_and_the_rest_counted(tmp_path: Path) -> No
     assert text.endswith("; and 15 more")
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe", b'{"questions": [{"number": ' + b"9" * 400 + b"}]}", b""])
-def test_what_is_no_json_of_finite_numbers_is_refused(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"\xff\xfe", "not JSON"),
+        (b"", "not JSON"),
+        (b'[{"number": NaN}]', "not JSON"),
+        (b'[{"question_id": "\\ud800", "number": 1}]', "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b'{"questions": [{"number": ' + b"9" * 400 + b"}]}", "questions: number: a whole number beyond"),
+        (b'[{"number": 1e999}]', "number: the number inf where a finite one"),
+        (b'[{"x": ' + b"[" * 100 + b"]" * 100 + b"}]", "nested deeper than 64"),
+    ],
+)
+def test_what_is_no_json_of_finite_numbers_and_storable_text_is_refused(
+    tmp_path: Path, content: bytes, fault: str
+) -> None:
     path = tmp_path / "q.json"
     path.write_bytes(content)
 
-    with pytest.raises(DataError, match=r"q\.json: not JSON"):
+    with pytest.raises(DataError, match=rf"q\.json: .*{fault}"):
         read_questions(path, Item)

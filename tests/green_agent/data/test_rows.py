@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from services.green_agent.data.errors import DataError
-from services.green_agent.data.rows import LONGEST_TEXT, read_rows
+from services.green_agent.data.rows import LONGEST_TEXT, MOST_ROWS, read_parquet, read_rows
 
 
 def test_lines_are_counted_as_people_count_and_blank_ones_passed_over(tmp_path: Path) -> None:
@@ -97,3 +97,33 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, name: str, content: b
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.jsonl cannot be read \(No such file or directory\)"):
         read_rows(tmp_path / "gone.jsonl")
+
+
+def test_a_parquet_file_that_unpacks_without_end_is_refused_before_it_does(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"v": ["x" * 1000] * 10_000}), tmp_path / "a.parquet")
+
+    assert (tmp_path / "a.parquet").stat().st_size < 10_000
+    with pytest.raises(DataError, match=r"a\.parquet: more than 5000000 bytes unpacked"):
+        read_parquet(tmp_path / "a.parquet", most_bytes=5_000_000)
+
+
+def test_a_parquet_file_of_rows_without_end_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"v": pa.nulls(MOST_ROWS + 1)}), tmp_path / "a.parquet")
+
+    with pytest.raises(DataError, match=r"a\.parquet: 1000001 rows, at most 1000000 are read"):
+        read_rows(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([2**30], pa.date32()),
+        pa.array([2**62], pa.timestamp("us")),
+        pa.array([1], pa.timestamp("s", "No/Where")),
+    ],
+)
+def test_a_date_that_no_calendar_has_is_named(tmp_path: Path, column: pa.Array) -> None:
+    pq.write_table(pa.table({"v": column}), tmp_path / "a.parquet")
+
+    with pytest.raises(DataError, match=r"a\.parquet: not a readable Parquet file"):
+        read_rows(tmp_path / "a.parquet")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from services.green_agent.data import origins
+from services.green_agent.data.copies import pull
 from services.green_agent.data.registry import GitHubOrigin
 from services.green_agent.data.store import DataError, Instead, Store
 from tests.support.hub import Hub, serving_hub
@@ -265,3 +266,62 @@ def test_the_registered_digests_are_those_of_the_files_that_are_here() -> None:
     options = Store(folders=(), mirror=MIRROR).member("agentbusters-options", "questions.json")
 
     assert hashlib.sha256(options.path.read_bytes()).hexdigest().startswith("912967253c46e8a3")
+
+
+@pytest.mark.parametrize("name", ["../../../out.jsonl", "/out.jsonl", "a/../../out.jsonl", ".assay/sha256/a.jsonl"])
+def test_a_listing_with_names_that_leave_the_data_set_is_refused(hub: Hub, tmp_path: Path, name: str) -> None:
+    hub.publish(REPO, FIRST, {"a.jsonl": b"rows", name: b"hostile"})
+
+    with pytest.raises(DataError, match=r"PRBench: .* is no name of a file inside a data set"):
+        pull("prbench", folder=None, revision=None, update=False)
+    assert not list(tmp_path.rglob("*.jsonl"))
+
+
+@pytest.mark.parametrize("commit", ["../../../../out", "main", "A" * 40, ""])
+def test_a_hub_whose_revision_is_no_commit_is_refused(hub: Hub, tmp_path: Path, commit: str) -> None:
+    hub.publish(REPO, commit, {"a.jsonl": b"rows"})
+
+    with pytest.raises(DataError, match=r"PRBench: .*(answered for main with another revision|lists no files)"):
+        Store(folders=(), mirror=None).member("prbench", "a.jsonl")
+    assert not list(tmp_path.rglob("a.jsonl"))
+
+
+def test_a_hub_that_answers_for_another_commit_than_was_asked_is_refused(hub: Hub) -> None:
+    hub.publish(REPO, FIRST, {"a.jsonl": b"rows"})
+    hub.branches[REPO][SECOND] = FIRST
+
+    with pytest.raises(DataError, match=f"answered for {SECOND} with another revision, '{FIRST}'"):
+        Store(folders=(), mirror=None).member("prbench", "a.jsonl", revision=SECOND)
+
+
+@pytest.mark.parametrize("digest", [None, b"", b"\xff\xfe", b"0" * 64])
+def test_a_copy_without_its_digest_is_damaged(hub: Hub, tmp_path: Path, digest: bytes | None) -> None:
+    hub.publish(REPO, FIRST, {"a.jsonl": b"right"})
+    store = Store(folders=(), mirror=None)
+    store.member("prbench", "a.jsonl").path.write_bytes(b"changed")
+    noted = tmp_path / "cache" / "data" / "prbench" / FIRST / ".assay" / "sha256" / "a.jsonl"
+    noted.unlink() if digest is None else noted.write_bytes(digest)
+
+    with pytest.raises(DataError, match=r"a\.jsonl in the cache is damaged"):
+        store.member("prbench", "a.jsonl")
+    assert pull("prbench", folder=None, revision=None, update=False).fetched == 1
+    assert store.member("prbench", "a.jsonl").path.read_bytes() == b"right"
+
+
+def test_a_token_that_cannot_be_sent_is_a_named_error_without_the_token(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.publish(REPO, FIRST, {"a.jsonl": b"rows"})
+    monkeypatch.setenv("HF_TOKEN", "hf_" + "\u00e4" * 8)
+
+    with pytest.raises(DataError, match=r"cannot be reached \(UnicodeEncodeError") as error:
+        Store(folders=(), mirror=None).member("prbench", "a.jsonl")
+    assert "\u00e4" not in str(error.value)
+
+
+def test_a_name_too_long_for_this_machine_is_an_error_without_its_paths(hub: Hub, tmp_path: Path) -> None:
+    hub.publish(REPO, FIRST, {"a" * 300: b"rows"})
+
+    with pytest.raises(DataError, match=r"cannot be reached \(OSError: File name too long\)") as error:
+        Store(folders=(), mirror=None).member("prbench", "a" * 300)
+    assert str(tmp_path) not in str(error.value)

@@ -33,7 +33,7 @@ def test_secrets_stay_text_whatever_they_look_like() -> None:
 def test_every_fault_is_kept_with_its_line_and_key_path() -> None:
     text = "a: 1\nlist:\n  - b: ${UNSET}\n    c: 2\n    c: 3\nd: !!python/name:os.system ''\ne: !!set {a}\n? [x]\n: 1\n"
 
-    assert list(read(text).faults.values()) == [
+    assert sorted(read(text).faults.values()) == [
         "eval.yaml:3 list[0].b: the variable UNSET is not set; set it, or write ${UNSET:-default}",
         "eval.yaml:5 list[0].c: duplicate key 'c'",
         "eval.yaml:6 d: no value of YAML type 'python/name:os.system'",
@@ -83,3 +83,33 @@ def test_a_file_without_variables_says_what_safe_yaml_says(value: JsonValue) -> 
     text = yaml.safe_dump(value, allow_unicode=True)
 
     assert read(text).value == yaml.safe_load(text)
+
+
+def test_a_mapping_that_merges_another_may_be_named_again() -> None:
+    text = "a: &a {limit: 5, shuffle: true}\nb: &b {<<: *a, limit: 7}\nc: *b\nd: {<<: [*b, {limit: 1, weight: 2}]}\n"
+
+    found = read(text)
+
+    assert not found.faults
+    assert found.value == yaml.safe_load(text)
+
+
+def test_merges_that_unfold_without_end_are_refused_before_they_fill_the_memory() -> None:
+    levels = "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 12))
+
+    with pytest.raises(DocumentError, match="more than 50000 values"):
+        read("a0: &a0 {x: 1}\n" + levels)
+    with pytest.raises(DocumentError, match="not valid YAML"):
+        read("a: &a {<<: *a}\n")
+
+
+@pytest.mark.parametrize("scalar", ["!!bool maybe", "!!int ''", "!!float ''", "2026-02-30"])
+def test_a_scalar_that_its_tag_cannot_be_is_a_fault(scalar: str) -> None:
+    assert [fault.partition(" of ")[0] for fault in read(f"a: {scalar}\n").faults.values()] == [
+        "eval.yaml:1 a: no value"
+    ]
+
+
+def test_a_character_that_yaml_does_not_know_is_a_syntax_fault() -> None:
+    with pytest.raises(DocumentError, match=r"eval\.yaml: not valid YAML"):
+        read("name: a\x00b\n")

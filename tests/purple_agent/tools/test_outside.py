@@ -1,9 +1,11 @@
 import asyncio
 import json
+import os
 import shlex
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from datetime import date
@@ -45,6 +47,13 @@ def names(box: Toolbox) -> set[str]:
 def free_port() -> int:
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
         return int(listening.getsockname()[1])
+
+
+def written(path: Path) -> str:
+    """What another process writes there, up to a blank; polled, since the event is not ours."""
+    while not (path.exists() and path.read_text().endswith(" ")):
+        time.sleep(0.02)
+    return path.read_text().strip()
 
 
 @pytest.fixture
@@ -229,10 +238,10 @@ async def test_a_caller_that_gives_up_leaves_no_process_behind(tmp_path: Path) -
         {"MCP_EDGAR_URL": f"stdio:{sys.executable} -c {shlex.quote(script)}"}, sandbox_url=None, simulation_date=None
     )
     asking = asyncio.create_task(equipment.tools())
-    while not (started.exists() and started.read_text().endswith(" ")):
-        await asyncio.sleep(0.02)  # the event is in another process, so it is polled
+    pid = await asyncio.to_thread(written, started)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     await equipment.aclose()
 
-    assert not Path(f"/proc/{started.read_text().strip()}").exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid), 0)

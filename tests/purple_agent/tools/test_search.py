@@ -52,6 +52,18 @@ async def test_what_was_published_after_the_simulation_date_is_not_shown() -> No
     assert said["error"]["kind"] == "after_simulation_date"
 
 
+async def test_a_page_of_a_later_day_does_not_hide_the_others() -> None:
+    late = HIT | {"content": "x", "published_date": "Tue, 03 Jun 2025 14:00:00 GMT"}
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.json_response({"results": [HIT | {"title": "early"}, late]})
+
+    async with serving(answer) as url:
+        said = await search(url, today=date(2024, 6, 30))
+
+    assert [hit["title"] for hit in said["result"]["hits"]] == ["early"]
+
+
 @pytest.mark.parametrize(
     ("status", "body", "message"),
     [(401, "{}", "HTTP 401"), (200, "prose", "no list of results"), (200, '{"results": "none"}', "no list of results")],
