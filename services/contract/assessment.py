@@ -27,6 +27,7 @@ from pydantic import (
 
 from services.contract.conversation import Transcript
 from services.contract.results import Section, trial_key
+from services.contract.secrets import redact
 
 MAX_FAULT_TEXT: Final = 2_000
 
@@ -36,7 +37,8 @@ class RequestError(Exception):
 
     def __init__(self, faults: Iterable[str]) -> None:
         self.faults = tuple(faults)
-        super().__init__("; ".join(self.faults)[:MAX_FAULT_TEXT])
+        # Faults show what came, and a request may carry keys.
+        super().__init__(redact("; ".join(self.faults))[:MAX_FAULT_TEXT])
 
 
 def _blank_is_absent(value: object) -> object:

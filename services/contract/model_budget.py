@@ -7,8 +7,12 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+import structlog
+
 from services.contract.model_call import Dialect, ModelRequest
 from services.contract.model_errors import HttpFault
+
+log = structlog.get_logger()
 
 RESERVE: Final = 16
 """Tokens left free for what a template may add at the end."""
@@ -18,6 +22,8 @@ BYTES_PER_TOKEN: Final = 3
 TEMPLATE_TOKENS: Final = 1024
 """More than any chat template adds of its own; with one token a byte it bounds a prompt without counting it."""
 TEMPLATE_TOKENS_PER_MESSAGE: Final = 32
+PATIENCE_S: Final = 5.0
+"""A tokenizer that is silent for longer is not asked again: waiting would take the time in which the model answers."""
 
 
 class NoRoomError(Exception):
@@ -37,6 +43,7 @@ class ContextBudget:
 
     dialect: Dialect
     limit: int | None
+    patience_s: float = PATIENCE_S
     _asked: bool = False
     _has_tokenizer: bool = True
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -67,10 +74,14 @@ class ContextBudget:
         """Tokens of the prompt by the server's tokenizer; None when it has none or cannot be reached."""
         if not self._has_tokenizer:
             return None
+        count = None
         try:
-            count = await self.dialect.count_tokens(request)
+            async with asyncio.timeout(self.patience_s):
+                count = await self.dialect.count_tokens(request)
         except HttpFault:
             return None
+        except TimeoutError:
+            log.warning("tokenizer_silent", waited_s=self.patience_s)
         self._has_tokenizer = count is not None
         return count
 

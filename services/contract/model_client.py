@@ -57,7 +57,7 @@ MAX_ATTEMPTS: Final = 4
 BACKOFF_S: Final = 0.5
 MAX_RETRY_AFTER_S: Final = 60.0
 PROBE_S: Final = 5.0
-"""How long a silent server has to answer one token before it counts as stalled."""
+"""How long a silent server has to answer one token, or to count them, before it counts as stalled."""
 MAX_MESSAGE: Final = 2_000
 AS_CONFIGURED: Final = Sampling()
 """The endpoint's own values, and a seed from the call's key."""
@@ -93,7 +93,7 @@ class ModelClient:
         self.endpoint = endpoint
         self._url = endpoint.urls[0]
         self._dialect = _dialect(endpoint, self._url, max_connections)
-        self._budget = ContextBudget(dialect=self._dialect, limit=endpoint.max_model_len)
+        self._budget = ContextBudget(dialect=self._dialect, limit=endpoint.max_model_len, patience_s=probe_s)
         self._slots = asyncio.Semaphore(max_connections)
         self._clock = clock
         self._sleep = sleep

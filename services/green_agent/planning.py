@@ -127,7 +127,7 @@ def select(
     order = tuple(chosen) if strategy == "sequential" else tuple(_round_robin(chosen, seed=seed))
     return Selection(
         picks=order,
-        shortfalls=tuple(_shortfalls(pools, capped, type_limits or {}, total=total)),
+        shortfalls=(*_clashes(entries), *_shortfalls(pools, capped, type_limits or {}, total=total)),
         twice=_counts(entries) - _counts(unique),
     )
 
@@ -176,6 +176,21 @@ def _once(entries: Mapping[str, list[Pick]]) -> dict[str, list[Pick]]:
         unique[entry] = [pick for pick in picks if (pick.benchmark, pick.task.id) not in seen]
         seen |= {(pick.benchmark, pick.task.id) for pick in picks}
     return unique
+
+
+def _clashes(entries: Mapping[str, list[Pick]]) -> Iterable[Shortfall]:
+    """Tasks that are left out although they are other tasks than those that have their ids."""
+    first: dict[tuple[str, str], str] = {}
+    for entry, picks in entries.items():
+        other = [
+            pick for pick in picks if first.get((pick.benchmark, pick.task.id), pick.task.digest) != pick.task.digest
+        ]
+        if other:
+            left = len(picks) - len(other)
+            reason = f"{entry}: {len(other)} tasks have the ids of other tasks, such as {other[0].task.id!r}, and are left out"
+            yield Shortfall(stratum=entry, requested=len(picks), available=left, reason=reason)
+        for pick in picks:
+            first.setdefault((pick.benchmark, pick.task.id), pick.task.digest)
 
 
 def _counts(entries: Mapping[str, list[Pick]]) -> Counter[str]:

@@ -87,12 +87,14 @@ def settle(
     total = _total(config, suite, values)
     in_force = _suite(config, suite, values)
     judge = _judge(config, suite, flags, values)
+    # A pool that grew with the plan would make a larger random plan lose tasks of a smaller one.
+    room = None if in_force.sampling.strategy == "random" else total
     if values.faults:
         raise RequestError(values.faults)
     return Settled(
         config=config,
         suite=in_force,
-        entries=tuple(_with_room(entry, total) for entry in entries),
+        entries=tuple(_with_room(entry, room) for entry in entries),
         stated={entry.name: entry for entry in entries},
         type_limits={name: limit for name, limit in config.dataset_limits.items() if limit},
         judge=judge,
@@ -113,8 +115,12 @@ class _Values:
         self.recorded["suite"] = {"value": suite.name, "source": f"suite {suite.version}"}
         if suite.asked_as is not None:
             self.recorded["suite_asked_as"] = {"value": suite.asked_as, "source": "old name"}
-        asked = {"eval_config": config.eval_config, "model_id": config.model_id, "task_ids": config.task_ids}
-        for name, value in (asked | config.extra).items():
+        asked: dict[str, JsonValue] = {
+            "eval_config": config.eval_config,
+            "model_id": config.model_id,
+            "task_ids": list[JsonValue](config.task_ids or ()) or None,
+        }
+        for name, value in (asked | dict(config.extra)).items():
             if value is not None:
                 self.record(name, value, "request")
 
@@ -244,6 +250,8 @@ def _judge(config: AssessmentConfig, suite: Suite, flags: Flags, values: _Values
         values.faults += faults
         return None
     told = told_by_suite(own, asked)
+    if (asked.get("model") or flags.eval_llm_model) and not asked.get("panel"):
+        told.pop("panel", None)  # who names one judge does not mean the several of the suite
     merged = (
         {name: value for name, value in variables.items() if value is not None}
         | told

@@ -105,6 +105,7 @@ def prepare(
         raise RequestError([shortfall.reason for shortfall in loaded.left_out])
     _check_judge(settled, loaded, has_judge=has_judge)
     selection = _select(settled, loaded.pools)
+    _check_weights(settled, selection)
     shortfalls = (*loaded.left_out, *selection.shortfalls)
     if suite.sampling.strict_counts and shortfalls:
         raise RequestError([f"strict_counts: {shortfall.reason}" for shortfall in shortfalls])
@@ -261,6 +262,15 @@ def _check_judge(settled: Settled, loaded: _Loaded, *, has_judge: bool) -> None:
     ]
     if faults:
         raise RequestError(faults)
+
+
+def _check_weights(settled: Settled, selection: planning.Selection) -> None:
+    """Weights that leave nothing to weigh are a fault; to weigh all alike instead would be another score."""
+    weights = settled.suite.section_weights
+    sections = {benchmark_class(pick.benchmark).section for pick in selection.picks}
+    if weights and not any(weights.get(section) for section in sections):
+        planned = ", ".join(sorted(sections))
+        raise RequestError([f"section_weights: no section of the plan weighs anything; it has {planned}"])
 
 
 def _select(settled: Settled, pools: Sequence[planning.Pool]) -> planning.Selection:

@@ -57,7 +57,8 @@ class Toolbox:
     def __init__(self, settings: SandboxSettings, *, shelf: Shelf | None = None) -> None:
         self._settings = settings
         self._shelf = shelf
-        self._lock = asyncio.Lock()
+        self._opening_sandbox = asyncio.Lock()
+        self._opening_judge = asyncio.Lock()
         self._sandbox: Sandbox | None = None
         self._sandbox_fault: str | None = None
         self._judges: dict[JudgeSettings, JudgePanel] = {}
@@ -66,12 +67,12 @@ class Toolbox:
         """The tools for these benchmarks; `judge` is None when the suite has none."""
         sandbox_fault: str | None = None
         needs_sandbox = any(benchmark_class(name).needs_sandbox for name in benchmarks)
-        async with self._lock:
-            if needs_sandbox and self._sandbox is None:
-                await self._open_sandbox()
-            if needs_sandbox:
-                sandbox_fault = self._sandbox_fault
-            panel, judge_fault = await self._judge(judge)
+        if needs_sandbox:
+            async with self._opening_sandbox:
+                if self._sandbox is None:
+                    await self._open_sandbox()
+            sandbox_fault = self._sandbox_fault
+        panel, judge_fault = await self._judge(judge)
         return Tools(
             sandbox=self._sandbox if needs_sandbox else None,
             sandbox_fault=sandbox_fault,
@@ -93,9 +94,13 @@ class Toolbox:
         """One judge for equal settings, shared by the assessments that ask for them."""
         if settings is None or not settings.enabled:
             return None, None
-        if settings not in self._judges:
+        if settings in self._judges:
+            # Before the lock: a judge of a request that answers slowly does not hold up those who have theirs.
+            return self._judges[settings], None
+        async with self._opening_judge:
             try:
-                self._judges[settings] = await open_judge(settings)
+                if settings not in self._judges:
+                    self._judges[settings] = await open_judge(settings)
             except JudgeUnavailableError as error:
                 log.warning("judge_unavailable", reason=str(error))
                 return None, str(error)

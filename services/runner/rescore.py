@@ -71,7 +71,7 @@ async def rescore_run(reference: str, options: RunOptions, *, judge: Mapping[str
         scenario = Scenario.model_validate(source.scenario).model_copy(update={"participants": ()})
         if judge:
             before = scenario.config.get("judge")
-            scenario = scenario.with_config(judge={**(before if isinstance(before, dict) else {}), **judge})
+            scenario = scenario.with_config(judge={**(before if isinstance(before, dict) else {}), **judge, "enabled": True})
         run_id = new_run_id(f"{source.name} rescored")
         stack.enter_context(run_lock(options.results_dir / run_id))
         variables = variables_for(scenario, options.env_file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import docx
@@ -79,6 +80,15 @@ def saved(thing: object) -> bytes:
     return kept.getvalue()
 
 
+def packed_again(content: bytes, name: str, change: Callable[[bytes], bytes]) -> bytes:
+    """An office file with one of its parts changed."""
+    kept = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as new:
+        for part in old.namelist():
+            new.writestr(part, change(old.read(part)) if part == name else old.read(part))
+    return kept.getvalue()
+
+
 def read(content: bytes, name: str, window: Window | None = None, **limits: float) -> Document:
     return read_bytes(content, name=name, window=window or Window(), limits=Limits.model_validate(limits))
 
@@ -97,6 +107,70 @@ class TestFormats:
 
     def test_word_keeps_paragraphs_and_tables_in_order(self) -> None:
         assert read(word(), "a.docx").text == "Dear client,\nRevenue\t12.5\nYours"
+
+    def test_word_gives_what_stands_in_controls_boxes_insertions_and_inner_tables(self) -> None:
+        document = docx.Document()
+        document.add_table(1, 2).cell(0, 0).add_table(1, 1).cell(0, 0).text = "inner"
+        content = packed_again(
+            saved(document),
+            "word/document.xml",
+            lambda part: part.replace(
+                b"<w:sectPr",
+                b"<w:sdt><w:sdtContent><w:p><w:r><w:t>control</w:t></w:r></w:p></w:sdtContent></w:sdt>"
+                b"<w:p><w:pPr><w:tabs><w:tab/></w:tabs></w:pPr><w:ins><w:r><w:t>inserted</w:t></w:r></w:ins>"
+                b"<w:del><w:r><w:delText>deleted</w:delText></w:r></w:del>"
+                b"<w:moveFrom><w:r><w:t>moved away</w:t></w:r></w:moveFrom></w:p>"
+                b"<w:p><w:r><w:txbxContent><w:p><w:r><w:t>in a box</w:t></w:r></w:p></w:txbxContent></w:r></w:p>"
+                b"<w:sectPr",
+                1,
+            ),
+        )
+
+        assert read(content, "a.docx").text.split() == ["inner", "control", "inserted", "in", "a", "box"]
+
+    def test_a_cell_of_word_that_claims_a_billion_columns_is_one_cell(self) -> None:
+        content = packed_again(
+            word(),
+            "word/document.xml",
+            lambda part: part.replace(b"<w:tcPr>", b'<w:tcPr><w:gridSpan w:val="1000000000"/>'),
+        )
+
+        assert read(content, "a.docx").text == "Dear client,\nRevenue\t12.5\nYours"
+
+    def test_formulas_without_a_stored_value_are_shown_and_counted(self) -> None:
+        book = openpyxl.Workbook()
+        book.active.append([2, 3, "=A1+B1"])
+        book.active.append(["=SUM(A1:C1)"])
+
+        document = read(saved(book), "a.xlsx")
+
+        assert document.text == "[sheet Sheet]\n2\t3\t=A1+B1\n=SUM(A1:C1)"
+        assert document.notes == ("sheet 'Sheet': 2 formulas without a stored value stand as formulas",)
+
+    def test_of_a_formula_with_a_stored_value_the_value_is_shown(self) -> None:
+        content = packed_again(
+            workbook(1),
+            "xl/worksheets/sheet1.xml",
+            lambda part: part.replace(b"<v>1</v>", b"<f>40+2</f><v>42</v>"),
+        )
+
+        document = read(content, "a.xlsx")
+
+        assert document.text.startswith("[sheet Plan]\nrow 1\t42\n")
+        assert document.notes == ()
+
+    def test_a_formula_that_nobody_understands_leaves_the_values(self) -> None:
+        book = openpyxl.Workbook()
+        book.active.append([7])
+        book.active.append([8])
+        shared = (b'<f t="shared" si="0" ref="A1:A2">"open</f><v>7</v>', b'<f t="shared" si="0"/><v>8</v>')
+        content = packed_again(
+            saved(book),
+            "xl/worksheets/sheet1.xml",
+            lambda part: part.replace(b"<v>7</v>", shared[0]).replace(b"<v>8</v>", shared[1]),
+        )
+
+        assert read(content, "a.xlsx").text == "[sheet Sheet]\n7\n8"
 
     def test_sheets_are_named_hidden_ones_marked_and_empty_cells_at_the_end_dropped(self) -> None:
         assert read(workbook(), "a.xlsx").text == (

@@ -297,6 +297,17 @@ def test_a_task_of_two_entries_is_kept_once_and_counted() -> None:
     assert (sorted(ids(selection.picks)), selection.twice) == (["t0", "t1", "t2"], {"x": 2})
 
 
+def test_another_task_of_the_same_id_is_left_out_aloud() -> None:
+    other = replace(task("t0"), digest="sha256:1")
+    pools = [entry("x", [task("t0")], identity="1"), entry("x#2", [other, task("t1")], identity="2")]
+
+    found = select(pools, strategy="stratified", total=None, seed=1)
+
+    assert sorted(ids(found.picks)) == ["t0", "t1"]
+    assert [(s.stratum, s.requested, s.available) for s in found.shortfalls] == [("x#2", 2, 1)]
+    assert "1 tasks have the ids of other tasks, such as 't0'" in found.shortfalls[0].reason
+
+
 def test_the_head_of_a_stratum_holds_some_of_each_entry() -> None:
     pools = [
         entry("x", [task(f"en{n}") for n in range(9)], identity="1"),

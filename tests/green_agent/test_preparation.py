@@ -150,6 +150,37 @@ def test_a_data_set_that_is_skipped_leaves_the_bounds_of_its_section_open(tmp_pa
     assert "public_csv could not be loaded and is skipped" in str(result.shortfalls)
 
 
+def test_section_weights_must_leave_something_to_weigh(tmp_path: Path) -> None:
+    keys = "section_weights: {crypto_trading: 1, options_trading: 0}"
+
+    with pytest.raises(RequestError, match="no section of the plan weighs anything; it has options_trading"):
+        plan(tmp_path, "{type: options, limit: 3}", keys=keys)
+
+
+def test_a_larger_random_plan_contains_the_smaller_one_also_where_tasks_are_made(tmp_path: Path) -> None:
+    def ids(total: int) -> set[str]:
+        found = plan(
+            tmp_path,
+            "{type: options}",
+            "{type: synthetic}",
+            keys="sampling: {strategy: random}",
+            config={"num_tasks": total},
+        )
+        return {trial.task_id for trial in found.trials}
+
+    assert ids(95) <= ids(100) <= ids(130) <= ids(150)
+
+
+def test_entries_whose_generators_give_the_same_ids_to_other_tasks_fall_short_aloud(tmp_path: Path) -> None:
+    entries = ["{type: options, limit: 9, generator: {seed: 3}}", "{type: options, limit: 9, generator: {seed: 4}}"]
+
+    found = plan(tmp_path, *entries)
+
+    assert len(found.trials) + sum(s.requested - s.available for s in found.shortfalls) == 18
+    with pytest.raises(RequestError, match="have the ids of other tasks"):
+        plan(tmp_path, *entries, keys="sampling: {strict_counts: true}")
+
+
 def test_nothing_but_skipped_data_sets_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="could not be loaded and is skipped"):
         prepared(tmp_path, JUDGED, keys="on_dataset_error: skip", has_judge=True)

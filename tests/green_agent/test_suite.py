@@ -142,3 +142,28 @@ def test_entries_of_one_type_get_labels_of_their_own(tmp_path: Path) -> None:
 def test_an_unknown_suite_is_named_with_the_nearest() -> None:
     with pytest.raises(SuiteError, match="no suite 'ofline'; did you mean 'offline'"):
         find_suite("ofline")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    ["datasets: [{type: options, weight: WEIGHT}]", "datasets: [{type: options}]\nsection_weights: {code: WEIGHT}"],
+)
+@pytest.mark.parametrize("weight", [".inf", ".nan", "-1", "1e308"])
+def test_a_weight_that_cannot_be_shared_by_is_refused(tmp_path: Path, keys: str, weight: str) -> None:
+    path = tmp_path / "eval.yaml"
+    path.write_text("name: t\n" + keys.replace("WEIGHT", weight) + "\n")
+
+    with pytest.raises(SuiteError, match=r"weight"):
+        load_suite(path)
+
+
+def test_a_fault_shows_no_key_that_stands_at_the_wrong_place(tmp_path: Path) -> None:
+    key = "sk-" + "a" * 24
+    path = tmp_path / "eval.yaml"
+    path.write_text(f"name: t\ndatasets: [{{type: options}}]\nllm_eval: {{temperature: {key}}}\n")
+
+    with pytest.raises(SuiteError) as caught:
+        load_suite(path)
+
+    assert key not in str(caught.value)
+    assert "llm_eval.temperature" in str(caught.value)

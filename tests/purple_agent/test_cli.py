@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -23,9 +24,19 @@ MODEL = {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "LLM_MODEL": "m"}
 ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
 
 
-def run(*flags: str, cwd: Path = Path(), **env: str) -> subprocess.CompletedProcess[str]:
+def run(*flags: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return run_in(Path(), flags, env)
+
+
+def run_in(folder: Path, flags: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [COMMAND, *flags], env=ENVIRONMENT | env, cwd=cwd, capture_output=True, text=True, timeout=60, check=False
+        [COMMAND, *flags],
+        env={**ENVIRONMENT, **env},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -67,7 +78,7 @@ def test_the_process_beats_the_file_and_a_settled_environment_reads_none(
 ) -> None:
     (tmp_path / ".env").write_text("OPENAI_BASE_URL=http://127.0.0.1:9/v1\nLLM_MODEL=m\nLLM_PROVIDER=from-file\n")
 
-    ended = run("serve", "--port", "0", cwd=tmp_path, **{"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"} | env)
+    ended = run_in(tmp_path, ["serve", "--port", "0"], {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"} | env)
 
     assert (ended.returncode, named in " ".join(ended.stderr.split())) == (2, True), ended.stderr
 

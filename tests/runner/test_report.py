@@ -301,6 +301,4 @@ def test_an_unfinished_run_says_that_its_judge_is_uncalibrated(tmp_path: Path) -
 
     report, _ = report_of(tmp_path, judged[:-1], make_run(plan), status=RunStatus.INTERRUPTED)
 
-    assert [banner.title for banner in report.view.banners][1:] == [
-        "Judge j: uncalibrated: nobody has compared its verdicts with people's"
-    ]
+    assert [banner.title for banner in report.view.banners][1:] == ["judge: uncalibrated (j)"]

@@ -72,7 +72,7 @@ def _by_id(path: Path, faults: list[str]) -> dict[tuple[str, str], dict[str, Jso
 
 def _rows(path: Path, faults: list[str]) -> Iterable[tuple[int, dict[str, JsonValue]]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # a text may hold other ends of lines
     except (OSError, UnicodeDecodeError) as error:
         faults.append(f"{path.name}: cannot be read ({error})")
         return
@@ -81,7 +81,7 @@ def _rows(path: Path, faults: list[str]) -> Iterable[tuple[int, dict[str, JsonVa
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             faults.append(f"{path.name}:{number}: not JSON ({error})")
             continue
         if isinstance(row, dict):

@@ -33,8 +33,8 @@ from services.green_agent.judge.verdicts import InvalidVerdictError, Verdict, re
 LONGEST_RAW: Final = 20_000
 """Characters of a reply that are kept."""
 OVERFLOW: Final = "context_overflow"
-NO_MARK: Final = "\ue000"
-"""Stands for the mark where there is none; a character that no text uses."""
+NO_MARK: Final = "<<<no mark>>>"
+"""Stands for the mark where there is none; fence marks are replaced in every text, so none can hold it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,9 +100,11 @@ class _Sent:
 class Member:
     """One judge of a panel."""
 
-    def __init__(self, model: JudgeModel, *, number: int, means: Means) -> None:
+    def __init__(self, model: JudgeModel, *, number: int, means: Means, twins: int = 0) -> None:
         self.model = model
         self.number = number
+        self._twins = twins
+        """Members before this one that go by the same model and parameters: each has verdicts of its own."""
         self._means = means
         self._turns: dict[str, asyncio.Lock] = {}
         self._waiting: Counter[str] = Counter()
@@ -125,7 +127,7 @@ class Member:
         key = self._key(question)
         async with self._turn(key):
             kept = cache.get(key)
-            if kept is None:
+            if kept is None or kept.values.keys() != set(question.ids):
                 return await self._fresh(question, hearing, key=key)
         hearing.record.extend(
             [made.model_copy(update={"cached": True, "member": self.number}) for made in kept.judgements]
@@ -248,7 +250,8 @@ class Member:
         endpoint = self.model.endpoint
         parameters = [endpoint.temperature, endpoint.top_p, self.model.max_tokens, self.model.stated_context]
         words = write(question, "full", mark=NO_MARK).unmarked
-        material = json.dumps([endpoint.model, endpoint.provider, parameters, template_digest(), words])
+        parts = [endpoint.model, endpoint.provider, parameters, template_digest(), words]
+        material = json.dumps([*parts, self._twins] if self._twins else parts)
         return hashlib.sha256(material.encode()).hexdigest()
 
     @asynccontextmanager

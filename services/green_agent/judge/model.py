@@ -112,11 +112,7 @@ class JudgeModel:
                 return None
             await self._learn_context()
             place = json.dumps([self.endpoint.provider, self.endpoint.model, self.endpoint.urls[0]])
-            if self._cache is not None:
-                self.mode = self._cache.mode(place)
-            if self.mode is not None:
-                return None
-            found = await self._probe()
+            found = await self._probe(first=None if self._cache is None else self._cache.mode(place))
             if isinstance(found, ModelFailure):
                 return found
             self.mode = found
@@ -218,10 +214,12 @@ class JudgeModel:
         else:
             log.warning("judge_context_assumed", model=self.endpoint.model, context=self.context)
 
-    async def _probe(self) -> Mode | ModelFailure:
+    async def _probe(self, *, first: Mode | None) -> Mode | ModelFailure:
+        """The strictest way that works. What is remembered is asked first; it says nothing of the key or of today."""
         modes: tuple[Mode, ...] = (
             ("schema", "prompt") if self.endpoint.provider == "anthropic" else ("schema", "json", "prompt")
         )
+        modes = modes[modes.index(first) :] if first in modes else modes
         failure: ModelFailure | None = None
         for index, mode in enumerate(modes):
             result = await self._try(mode, index)
@@ -276,11 +274,7 @@ class JudgeModel:
         estimated = int(_estimated(prompt.messages) * factor)
         if estimated > 2 * budget.context:
             return estimated  # far too long; not worth sending to the tokenizer
-        try:
-            async with asyncio.timeout(self._probe_timeout_s):
-                counted = await self._client.count_tokens(prompt.messages)
-        except TimeoutError:
-            counted = None
+        counted = await self._client.count_tokens(prompt.messages)
         return estimated if counted is None else int(counted * factor)
 
 

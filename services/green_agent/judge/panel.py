@@ -128,7 +128,7 @@ async def open_judge(
         cache=cache,
     )
     members = [
-        Member(_model(endpoint, settings, cache), number=number, means=means)
+        Member(_model(endpoint, settings, cache), number=number, means=means, twins=_twins(endpoints, number))
         for number, endpoint in enumerate(endpoints)
     ]
     panel = JudgePanel(members, means, settings, folder=folder)
@@ -139,6 +139,12 @@ async def open_judge(
         raise
     log.info("judge_opened", name=panel.name)
     return panel
+
+
+def _twins(endpoints: Sequence[Endpoint], number: int) -> int:
+    """How many endpoints before this one would share its verdicts in the cache, where the address does not count."""
+    one = endpoints[number]
+    return sum((other.provider, other.model) == (one.provider, one.model) for other in endpoints[:number])
 
 
 def _model(endpoint: Endpoint, settings: JudgeSettings, cache: VerdictCache | None) -> JudgeModel:

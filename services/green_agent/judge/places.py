@@ -40,7 +40,8 @@ def _members(settings: JudgeSettings) -> list[JudgeSettings]:
     found = []
     for member in settings.panel:
         given = {name: getattr(member, name) for name in member.model_fields_set if getattr(member, name) is not None}
-        moved = member.provider not in {None, settings.provider}
+        own = settings.provider or (None if settings.api_base is None else "openai")
+        moved = member.provider not in {None, own}
         kept = {"api_base": None, "api_key": None} if moved else {}
         if "api_base" in given:
             kept["api_key"] = None

@@ -227,8 +227,8 @@ def _criteria(raw: dict[str, JsonValue], question: Question) -> Verdict:
     _check_ids([one.id for one in reply.criteria], question.ids)
     return Verdict(
         values={one.id: one.met for one in reply.criteria},
-        reasons={one.id: one.reason[:LONGEST_TEXT] for one in reply.criteria},
-        evidence=tuple(one.evidence[:LONGEST_TEXT] for one in reply.criteria if one.evidence.strip()),
+        reasons={one.id: _kept(one.reason) for one in reply.criteria},
+        evidence=tuple(_kept(one.evidence) for one in reply.criteria if one.evidence.strip()),
         injection_suspected=reply.injection_suspected,
     )
 
@@ -249,7 +249,7 @@ def _scales(raw: dict[str, JsonValue], question: Question) -> Verdict:
             )
     return Verdict(
         values=reply.scores,
-        reasons={name: reply.reasons.get(name, "")[:LONGEST_TEXT] for name in question.ids},
+        reasons={name: _kept(reply.reasons.get(name, "")) for name in question.ids},
         injection_suspected=reply.injection_suspected,
     )
 
@@ -257,9 +257,14 @@ def _scales(raw: dict[str, JsonValue], question: Question) -> Verdict:
 def _single(name: str, value: Value, reply: CorrectReply | CompareReply) -> Verdict:
     return Verdict(
         values={name: value},
-        reasons={name: reply.reason[:LONGEST_TEXT]},
+        reasons={name: _kept(reply.reason)},
         injection_suspected=reply.injection_suspected,
     )
+
+
+def _kept(text: str) -> str:
+    """The words as they are kept. Half an escaped pair, which JSON may hold, cannot be stored or sent."""
+    return text[:LONGEST_TEXT].encode(errors="replace").decode()
 
 
 def _check_ids(given: Sequence[str], wanted: Sequence[str]) -> None:

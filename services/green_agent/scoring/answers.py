@@ -26,7 +26,7 @@ SLIPS: Final = (100.0, 1000.0, 0.01, 0.001)
 """Factors by which a wrong answer shows that only its unit is wrong."""
 
 _LONGEST_VALUE = 200
-_PERCENT_WORDS = frozenset({"percentage", "points"})
+_SCALES = {**MULTIPLIERS, "points": 0.01, "percentage": 0.01}
 _FINAL_ANSWER = re.compile(r"\bfinal\s++answer\b\s*+:?\s*+(?:json\s*+)?(?=\{)", re.IGNORECASE)
 _TRUE = frozenset({"true", "yes"})
 _FALSE = frozenset({"false", "no"})
@@ -65,10 +65,7 @@ class Quantity:
     @property
     def scale(self) -> float:
         """What one of its unit is: 0.01 for `%` and `points`, 1e6 for `million USD`, else 1."""
-        word = self.unit.partition(" ")[0]
-        return (
-            MULTIPLIERS["%" if word in _PERCENT_WORDS else word] if word in _PERCENT_WORDS | MULTIPLIERS.keys() else 1.0
-        )
+        return _SCALES.get(self.unit.partition(" ")[0], 1.0)
 
     def margin(self, key: float) -> float:
         """How far from `key` an answer may lie: the tolerance, but at least half a unit of the last asked decimal."""
@@ -248,8 +245,8 @@ def _figure(value: JsonValue | Number, quantity: Quantity) -> float | None:
         found = numbers_in(clean(value)) if len(value) <= _LONGEST_VALUE else []
         value = found[0] if len(found) == 1 else None
     if isinstance(value, Number):
-        # A unit written beside the number is turned into the unit asked for; a bare number is in it already.
-        value = value.value if not value.unit else value.value * (MULTIPLIERS[value.unit] / quantity.scale)
+        # A unit written beside the number is turned into the one asked for; a bare number is in that one already.
+        value = value.value * (MULTIPLIERS[value.unit] / quantity.scale) if value.unit else value.value
     if not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)

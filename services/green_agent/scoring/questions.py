@@ -134,7 +134,7 @@ def is_valid(question: Question[P], *, apart_from: Sequence[float] = ()) -> bool
 
     A key must be apart from the numbers of `apart_from` in the same way: by more than twice its tolerance.
     """
-    printed = [*_numbers_printed(question.prompt), *apart_from]
+    printed = [*_numbers_printed(question.prompt), *((number, 1.0) for number in apart_from)]
     return all(
         _is_telling(quantity, float(question.keys[quantity.key]), printed)
         for quantity in question.quantities
@@ -142,26 +142,29 @@ def is_valid(question: Question[P], *, apart_from: Sequence[float] = ()) -> bool
     )
 
 
-def _is_telling(quantity: Quantity, key: float, printed: Collection[float]) -> bool:
+def _is_telling(quantity: Quantity, key: float, printed: Collection[tuple[float, float]]) -> bool:
     if not math.isfinite(key):
         return False
     last_digit = 1.0 if quantity.measure is Measure.COUNT else 10.0**-quantity.decimals
     if abs(key) < 100 * last_digit:
         return False
     clearance = 2 * quantity.margin(key)
-    return all(abs(key - number) > clearance for number in (0.0, *printed))
+    readings = {0.0}
+    for number, unit in printed:
+        # A unit that is repeated with its number is turned into the quantity's own when the answer is read.
+        readings |= {number} if unit == 1 else {number, number * unit, number * unit / quantity.scale}
+    return all(abs(key - reading) > clearance for reading in readings)
 
 
 _PRINTED = re.compile(r"([-+]?)([0-9][0-9,]*(?:\.[0-9]+)?)(?:\s?(%|bp|thousand|million|billion))?")
 
 
-def _numbers_printed(prompt: str) -> list[float]:
-    """Every number of the prompt under every reading an answer could be given: with and without sign and unit."""
-    found: list[float] = []
+def _numbers_printed(prompt: str) -> list[tuple[float, float]]:
+    """Every number of the prompt with what its unit is worth; a negative one also without its sign."""
+    found: list[tuple[float, float]] = []
     for match in _PRINTED.finditer(prompt):
-        number = float(match[2].replace(",", ""))
-        readings = (number, number * MULTIPLIERS[match[3]]) if match[3] else (number,)
-        found += readings
+        number, unit = float(match[2].replace(",", "")), MULTIPLIERS[match[3] or ""]
+        found.append((number, unit))
         if match[1] == "-":
-            found += [-reading for reading in readings]
+            found.append((-number, unit))
     return found

@@ -104,7 +104,7 @@ class _Reading:
         return found
 
     def _pairs(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-        """Keys and values, merged ones (`<<`) included; a key of the mapping itself wins over them, an earlier merge over a later.
+        """Keys and values, merged ones (`<<`) included; the mapping's own keys win over them, an earlier merge over a later.
 
         Nodes stay as they were read, since an alias may lead to them again.
         """

@@ -25,7 +25,7 @@ async def asked(panel: JudgePanel, answer: str = "42") -> tuple[tuple[bool, ...]
     return verdict.met, record
 
 
-async def test_a_repeated_run_makes_no_call_and_gives_the_same_verdicts(tmp_path: Path) -> None:
+async def test_a_repeated_run_asks_no_question_and_gives_the_same_verdicts(tmp_path: Path) -> None:
     with running_engine() as engine:
         async with opened(engine.url, model="reference", folder=tmp_path) as panel:
             first, made = await asked(panel)
@@ -34,7 +34,7 @@ async def test_a_repeated_run_makes_no_call_and_gives_the_same_verdicts(tmp_path
             second, repeated = await asked(panel)
         after = engine.metrics.finished
 
-    assert (before, after) == (3, 3)  # the probe and two batches
+    assert (before, after) == (3, 4)  # the probe and two batches; a second opening asks whether the judge is there
     assert first == second == (True,) * 12
     assert [one.cached for one in made] == [False, False]
     assert repeated == [one.model_copy(update={"cached": True}) for one in made]

@@ -80,7 +80,7 @@ class Options(Benchmark[OptionsConfig, OptionsTask]):
     name: ClassVar[str] = BENCHMARK
     section: ClassVar[Section] = Section.OPTIONS_TRADING
     config_model: ClassVar[type[DatasetConfig]] = OptionsConfig
-    scorer_version: ClassVar[str] = "options-1"
+    scorer_version: ClassVar[str] = "options-2"
     sub_score_names: ClassVar[tuple[str, ...]] = tuple(dimension.value for dimension in Dimension)
     endless: ClassVar[bool] = True
 

@@ -10,6 +10,7 @@ from services.contract.conversation import Transcript
 from services.contract.outcomes import Failure, Outcome
 from services.green_agent.benchmarks.options.task import Criterion, OptionsTask
 from services.green_agent.judge.asking import Case, Judge, Material
+from services.green_agent.scoring.numbers import without_thoughts
 
 INSTRUCTIONS: Final = """\
 The answer replies to a question about options trading. The truth holds what is known to be right. Decide each criterion on its
@@ -44,7 +45,8 @@ async def judged(task: OptionsTask, transcript: Transcript, judge: Judge | None)
     """Have the criteria of a task judged. Raises Failure(judge_error), also without a judge: nothing is guessed."""
     if judge is None:
         raise Failure(Outcome.JUDGE_ERROR, "no_judge", f"{task.id} has a qualitative part and there is no judge")
-    answer = "\n\n".join(dict.fromkeys(turn.reply.text for turn in transcript.turns if turn.reply is not None))
+    replies = [without_thoughts(turn.reply.text) for turn in transcript.turns if turn.reply is not None]
+    answer = "\n\n".join(dict.fromkeys(replies))
     case = Case(
         instructions=INSTRUCTIONS,
         materials=(

@@ -21,7 +21,7 @@ class Unit:
 
     def show(self, figure: float) -> str:
         """The figure as printed, with every digit it has."""
-        whole, _, decimals = f"{figure * self.factor:,.6f}".partition(".")
+        whole, _, decimals = f"{figure * self.factor:z,.6f}".partition(".")
         decimals = decimals.rstrip("0").ljust(self.decimals, "0")
         shown = f"{whole}.{decimals}" if decimals else whole
         return shown + (self.suffix.removesuffix("s") if shown == "1" else self.suffix)

@@ -281,7 +281,12 @@ PARITY: Final = Template(
     ),
     asked=asked(
         figure("fair_difference_usd", "call less put that parity asks for", "USD", decimals=4),
-        figure("gap_usd", "call less put less that difference, with its sign", "USD", decimals=4),
+        figure(
+            "gap_usd",
+            "call less put, less what parity asks for that difference to be; with its sign",
+            "USD",
+            decimals=4,
+        ),
         figure("locked_profit_usd", "profit at expiry that is locked in", "USD", decimals=4),
         label("trade", "which trade locks it in", "buy synthetic, short stock", "sell synthetic, buy stock"),
         easy=("gap_usd",),

@@ -9,6 +9,7 @@ from services.contract.outcomes import Failure, Outcome
 from services.green_agent.benchmarks.base import Score
 from services.green_agent.benchmarks.synthetic.task import SyntheticTask
 from services.green_agent.judge.asking import Case, Judge, Material
+from services.green_agent.scoring.numbers import without_thoughts
 
 INSTRUCTIONS: Final = """\
 The answer replies to a question of financial analysis whose answer is no single number. The reference holds what is known to be
@@ -41,6 +42,6 @@ def _case(task: SyntheticTask, transcript: Transcript) -> Case:
         materials=(
             Material(name="question", text=task.prompt, role="question"),
             Material(name="reference", text=task.prose_reference, role="reference"),
-            Material(name="answer", text=transcript.answer, role="answer"),
+            Material(name="answer", text=without_thoughts(transcript.answer), role="answer"),
         ),
     )
