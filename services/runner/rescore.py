@@ -70,8 +70,7 @@ async def rescore_run(reference: str, options: RunOptions, *, judge: Mapping[str
         source = journal.run(reference)
         scenario = Scenario.model_validate(source.scenario).model_copy(update={"participants": ()})
         if judge:
-            before = scenario.config.get("judge")
-            scenario = scenario.with_config(judge={**(before if isinstance(before, dict) else {}), **judge, "enabled": True})
+            scenario = scenario.with_config(judge=_asked(scenario.config.get("judge"), judge))
         run_id = new_run_id(f"{source.name} rescored")
         stack.enter_context(run_lock(options.results_dir / run_id))
         variables = variables_for(scenario, options.env_file)
@@ -103,6 +102,12 @@ async def rescore_run(reference: str, options: RunOptions, *, judge: Mapping[str
                 options.listener.ended()
             _say_lost(options, work.lost | rescoring.unsent)
         return await conclude(journal, run_id, options, error)
+
+
+def _asked(before: object, judge: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The judge of the first request with what is named now. Who names one switches it on, in the place of a panel."""
+    kept = {name: value for name, value in before.items() if name != "panel"} if isinstance(before, dict) else {}
+    return {**kept, **judge, "enabled": True}
 
 
 def _provenance(source: RunRecord, now: dict[str, JsonValue]) -> dict[str, JsonValue]:

@@ -280,3 +280,13 @@ def test_a_request_cannot_have_a_generator_fill_the_memory(tmp_path: Path, confi
     found = settled(tmp_path, config, suite="name: t\ndatasets: [{type: options}]\n")
 
     assert [entry.limit for entry in found.entries] == [5_000]
+
+
+@pytest.mark.parametrize("flags", [None, Flags(eval_llm_model="another")])
+def test_who_names_one_judge_does_not_get_the_panel_of_the_suite(tmp_path: Path, flags: Flags | None) -> None:
+    suite = "name: t\ndatasets: [{type: options}]\nllm_eval: {panel: [{model: a}, {model: b}]}\n"
+
+    found = settled(tmp_path, {} if flags else {"judge": {"model": "another"}}, suite=suite, flags=flags).judge
+
+    assert found is not None
+    assert (found.model, found.panel) == ("another", ())

@@ -50,7 +50,7 @@ async def calibrate(panel: JudgePanel, labels: Sequence[Label]) -> Calibration:
     plain = await _hear(panel, labels, record, "plain")
     paraphrased = await _hear(panel, labels, record, "paraphrased")
     swapped = await _hear(panel, labels, record, "swapped")
-    costs = [made.cost_usd for made in record if not made.cached and made.input_tokens is not None]
+    costs = [made.cost_usd for made in record if not made.cached and (not made.kind or made.input_tokens is not None)]
     known = [cost for cost in costs if cost is not None]
     return Calibration(
         judge=panel.name,
@@ -108,10 +108,18 @@ async def _hear(panel: JudgePanel, labels: Sequence[Label], record: list[Judgeme
         groups[_group(label)].append(place)
     async with asyncio.TaskGroup() as group:
         for places in groups.values():
+            if wording == "swapped" and not _has_order([labels[place] for place in places]):
+                continue  # the prompt would be the same, and no flip of it says anything
             trial = _trial(labels[places[0]])
             judge = panel.for_trial(trial, record, wording=wording)
             group.create_task(_ask(judge, {place: labels[place] for place in places}, heard))
     return heard
+
+
+def _has_order(labels: Sequence[Label]) -> bool:
+    """Whether there are texts or criteria that can come in the reverse order."""
+    first = labels[0]
+    return bool(first.question or first.references) or (first.met is not None and len(labels) > 1)
 
 
 def _group(label: Label) -> tuple[object, ...]:

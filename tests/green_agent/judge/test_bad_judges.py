@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
@@ -19,14 +20,17 @@ from tests.green_agent.judge.bench import (
     completion,
     ids_in,
     inside,
+    is_probe,
     judge,
     met,
     opened,
     outside,
+    prompt_of,
     questions,
+    served,
 )
 from tests.support.engine import running_engine
-from tests.support.raw_http import raw_server, response
+from tests.support.raw_http import Seen, raw_server, response
 
 CRITERIA = [f"criterion number {n}" for n in range(1, 5)]
 OVERFLOW = response(
@@ -248,3 +252,29 @@ async def test_evidence_that_is_not_in_the_answer_is_counted_and_spacing_does_no
 
     assert record[0].evidence_missing == 1
     assert verdict.injection_suspected
+
+
+async def test_half_an_escaped_pair_in_a_reason_costs_no_verdict(tmp_path: Path) -> None:
+    async with served(lambda _: r'{"correct": true, "reason": "up \ud83d"}') as server:
+        async with opened(server.url, folder=tmp_path) as panel:
+            verdict = await panel.for_trial(TRIAL, []).correct(case())
+
+    assert (verdict.correct, verdict.reason) == (True, "up ?")
+
+
+async def test_a_tokenizer_that_hangs_does_not_take_the_time_of_the_model() -> None:
+    def reply(seen: Seen) -> bytes | None:
+        if seen.path == "/tokenize":
+            return None
+        prompt = prompt_of(seen)
+        return completion('{"ok": true}' if is_probe(prompt) else met(of=ids_in(prompt)))
+
+    paths = ("/v1/chat/completions", "/tokenize")
+    async with raw_server(reply, paths=paths) as server:
+        async with opened(server.url, context_window=4_096, timeout_seconds=1) as panel:
+            for _ in range(2):
+                verdict = await panel.for_trial(TRIAL, []).criteria(case("word " * 4_000), CRITERIA)
+                assert verdict.met == (False,) * 4
+        counted = [seen.path for seen in server.seen].count("/tokenize")
+
+    assert counted == 1

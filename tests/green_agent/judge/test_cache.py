@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from services.contract.judgements import Judgement
 from services.contract.outcomes import Failure
 from services.green_agent.judge.cache import FILE_NAME, Kept, VerdictCache
-from services.green_agent.judge.panel import JudgePanel
+from services.green_agent.judge.panel import JudgePanel, JudgeUnavailableError
 from tests.green_agent.judge.bench import TRIAL, case, ids_in, met, opened, questions, served
 from tests.support.engine import running_engine
 
@@ -183,3 +184,48 @@ async def test_a_broken_cache_is_left_alone_and_the_judge_works(tmp_path: Path) 
     assert verdict == (True,) * 12
     assert told["cache"] is False
     assert (tmp_path / FILE_NAME).read_bytes().startswith(b"this is no database")
+
+
+async def test_members_of_one_name_at_two_addresses_keep_verdicts_of_their_own(tmp_path: Path) -> None:
+    async with served(lambda prompt: met(*ids_in(prompt), of=ids_in(prompt))) as kind, served(
+        lambda prompt: met(of=ids_in(prompt))
+    ) as strict:
+        panel_of_two = [{"model": "m", "api_base": kind.url}, {"model": "m", "api_base": strict.url}]
+        async with opened(kind.url, folder=tmp_path, panel=panel_of_two) as panel:
+            first, made = await asked(panel)
+            second, again = await asked(panel)
+
+    assert first == second == (False,) * 12  # a tie
+    assert {one.cached for one in made} == {False}
+    assert [(one.member, one.verdicts["c12"]) for one in again if "c12" in one.verdicts] == [(0, True), (1, False)]
+
+
+async def test_an_answer_that_differs_by_a_private_character_is_another_question(tmp_path: Path) -> None:
+    def says(prompt: str) -> str:
+        return met(*(() if "\ue000" in prompt else ids_in(prompt)), of=ids_in(prompt))
+
+    async with served(says) as server, opened(server.url, folder=tmp_path) as panel:
+        found = [(await asked(panel, answer))[0] for answer in ("yes", "y\ue000es")]
+
+    assert found == [(True,) * 12, (False,) * 12]
+
+
+async def test_what_is_kept_of_other_ids_is_asked_again(tmp_path: Path) -> None:
+    async with served(lambda _: '{"correct": true}') as server, opened(server.url, folder=tmp_path) as panel:
+        await panel.for_trial(TRIAL, []).correct(case())
+        with sqlite3.connect(tmp_path / FILE_NAME) as database:
+            database.execute("UPDATE verdicts SET body = replace(body, '\"correct\":true', '\"c01\":true')")
+        again = await panel.for_trial(TRIAL, []).correct(case())
+        asked_for = len(questions(server))
+
+    assert again.correct
+    assert asked_for == 2
+
+
+async def test_a_remembered_judge_that_is_gone_is_an_error_at_opening(tmp_path: Path) -> None:
+    async with served(lambda _: "") as server, opened(server.url, folder=tmp_path):
+        pass
+
+    with pytest.raises(JudgeUnavailableError, match="connection"):
+        async with opened(server.url, folder=tmp_path):
+            pass

@@ -16,6 +16,7 @@ from services.green_agent.judge.records import calibration_in, calibration_of, k
 from services.inference.reference_engine.app import Settings
 from tests.green_agent.judge.bench import ids_in, inside, met, opened, outside, served, settings_of
 from tests.support.engine import running_engine
+from tests.support.raw_http import response
 
 
 def label(task: str, answer: str, criterion: str, *, met: bool) -> Label:
@@ -200,3 +201,37 @@ def test_the_command_says_why_there_is_no_judge(tmp_path: Path, monkeypatch: pyt
 
     assert done.exit_code == 1
     assert "no model endpoint is configured" in done.stderr
+
+
+async def test_what_has_no_order_is_not_counted_among_the_swapped() -> None:
+    labels = [label("t1", "the margin rose", "margin", met=True)]
+    async with served(reads) as server, opened(server.url) as panel:
+        found = await calibrate(panel, labels)
+
+    assert found.swapped is not None
+    assert found.paraphrased is not None
+    assert (found.swapped.compared, found.paraphrased.compared) == (0, 1)
+
+
+async def test_the_cost_of_replies_without_a_count_of_tokens_is_unknown() -> None:
+    body = {"choices": [{"message": {"content": met("c01", of=["c01"])}, "finish_reason": "stop"}]}
+    async with served(lambda _: response(body)) as server, opened(server.url) as panel:
+        found = await calibrate(panel, [label("t1", "the margin rose", "margin", met=True)])
+
+    assert found.cost_usd is None
+
+
+def test_a_line_separator_inside_an_answer_ends_no_line(tmp_path: Path) -> None:
+    file = tmp_path / "labels.jsonl"
+    row = {"task_id": "t", "criterion_id": "a", "answer": "one\u2028two\x85", "met": True, "criterion": "c"}
+    file.write_text(json.dumps(row, ensure_ascii=False) + "\r\n", encoding="utf-8")
+
+    assert [one.answer for one in read_labels(file, None)] == ["one\u2028two\x85"]
+
+
+def test_a_line_that_is_nested_too_deeply_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "labels.jsonl"
+    file.write_text("[" * 100_000)
+
+    with pytest.raises(LabelsError, match=r"labels\.jsonl:1: not JSON"):
+        read_labels(file, None)

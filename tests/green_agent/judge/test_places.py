@@ -104,3 +104,11 @@ def test_members_of_a_panel_take_from_the_judge_what_they_lack() -> None:
 async def test_without_any_endpoint_opening_says_which_variables_to_set() -> None:
     with pytest.raises(JudgeUnavailableError, match="OPENAI_API_KEY"):
         await open_judge(JudgeSettings(model="m"), env={})
+
+
+def test_a_member_that_names_the_provider_of_the_address_stays_there() -> None:
+    settings = JudgeSettings.model_validate({"api_base": PLACE, "panel": [{"model": "a", "provider": "openai"}]})
+
+    [found] = endpoints_of(settings, {"OPENAI_API_KEY": "of-the-environment"})
+
+    assert (found.urls, found.api_key) == ((PLACE,), None)

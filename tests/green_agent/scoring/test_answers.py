@@ -285,3 +285,51 @@ def test_the_order_of_keys_does_not_matter(order: list[str]) -> None:
     values = json.loads(RIGHT)
 
     assert graded(f"FINAL ANSWER: {json.dumps({key: values[key] for key in order})}").share == 1.0
+
+
+VALUE = Quantity(key="ev_musd", meaning="value of the firm", unit="million USD", decimals=2)
+GAP = Quantity(key="gap_points", meaning="difference", unit="percentage points", decimals=3)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "answer", "is_right"),
+    [
+        (VALUE, '"2,007.28 million USD"', True),
+        (VALUE, '"$2,007.28M"', True),
+        (VALUE, '"2.00728 billion USD"', True),
+        (VALUE, '"2,007.28"', True),
+        (VALUE, '"2,007.28 thousand USD"', False),
+        (VALUE, "2007280000", False),
+        (VOLATILITY, '"3,200 bp"', True),
+        (VOLATILITY, '"0.32 %"', False),
+        (VOLATILITY, "0.32", False),
+        (GAP, '"7 %"', True),
+        (GAP, '"7 points"', True),
+        (GAP, "0.07", False),
+    ],
+)
+def test_a_unit_beside_a_value_is_turned_into_the_unit_asked_for(
+    quantity: Quantity, answer: str, *, is_right: bool
+) -> None:
+    reply = f'FINAL ANSWER: {{"{quantity.key}": {answer}}}'
+    keys: dict[str, Value] = {"ev_musd": 2007.282449, "vol_pct": 32.0, "gap_points": 7.0}
+
+    assert grade([quantity], keys, read(reply, [quantity])).share == is_right
+
+
+def test_the_number_of_a_text_carries_its_unit_too() -> None:
+    reading = read("The firm is worth 2,007.28 million USD.", [VALUE])
+
+    assert grade([VALUE], {"ev_musd": 2007.282449}, reading).share == 1.0
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        r'FINAL ANSWER: {"call\_usd": 4.3814}',
+        r'FINAL ANSWER: \{"call\_usd": 4.3814\}',
+        r'FINAL ANSWER: $\boxed{\{"call\_usd": 4.3814\}}$',
+    ],
+)
+def test_an_object_escaped_for_latex_or_markdown_is_read(reply: str) -> None:
+    assert right(reply, PRICE, VOLATILITY) == ["call_usd"]

@@ -147,3 +147,48 @@ def test_cleaning_twice_changes_nothing_more(text: str) -> None:
 
     assert clean(once.replace("`", "")).count("`") == 0
     assert "**" not in once
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "zone"),
+    [
+        (r"$\boxed{41.6\%}$", 0.416, Zone.BOXED),
+        (r"\boxed{1{,}234.5}", 1234.5, Zone.BOXED),
+        (r"\boxed{1\,234.5}", 1234.5, Zone.BOXED),
+        (r"\boxed{12.5\ \text{million}}", 12.5e6, Zone.BOXED),
+        (r"\boxed{1.2 \times 10^{6}}", 1.2e6, Zone.BOXED),
+        (r"FINAL ANSWER: $x = 7 \Rightarrow \boxed{12.5}$", 12.5, Zone.FINAL_ANSWER),
+        (r'{"answer": "41.6\\%"}', 0.416, Zone.JSON),
+        ("FINAL ANSWER: 1.2 \u00d7 10\u2076", 1.2e6, Zone.FINAL_ANSWER),
+        ("FINAL ANSWER: 1.2 \u00d7 10\u207b\u00b9\u00b2", 1.2e-12, Zone.FINAL_ANSWER),
+        ("FINAL ANSWER: 12.5 m\u00b2", 12.5, Zone.FINAL_ANSWER),
+    ],
+)
+def test_a_number_is_read_in_the_ways_latex_and_raised_digits_write_it(text: str, value: float, zone: Zone) -> None:
+    found = read_number(text)
+
+    assert found is not None
+    assert (found.number.scaled, found.zone) == (pytest.approx(value, rel=1e-12), zone)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Final answer:\n$$\n\\boxed{12.5}\n$$",
+        "Final answer:\n\\[\n12.5\n\\]",
+        'FINAL ANSWER:\n```json\n{"answer": 12.5}\n```',
+        'FINAL ANSWER:\n{\n  "answer": 12.5\n}',
+        "FINAL ANSWER: 12.5\n\nFINAL ANSWER:",
+    ],
+)
+def test_a_line_of_markup_alone_marks_no_answer(text: str) -> None:
+    found = read_number(text)
+
+    assert found is not None
+    assert found.number.value == 12.5
+
+
+def test_a_fraction_in_a_box_is_not_read_as_its_numerator() -> None:
+    found = read_number(r"\boxed{\frac{1}{2}}")
+
+    assert found is None or not found.explicit

@@ -124,3 +124,24 @@ def test_digests_do_not_hang_on_the_last_bits_of_a_key() -> None:
         "c": "3",
         "d": "True",
     }
+
+
+@pytest.mark.parametrize(
+    ("unit", "body", "key", "valid"),
+    [
+        ("%", "Spot rates are 3.47 %, 365 bp and 379 bp.", 3.7823, False),
+        ("%", "Spot rates are 3.47 %, 365 bp and 379 bp.", 3.9, True),
+        ("million USD", "It keeps 330,800 thousand USD.", 330.8, False),
+        ("million USD", "It keeps 330,800 thousand USD.", 340.8, True),
+        ("%", "A ratio of 0.0379.", 3.79, True),
+    ],
+)
+def test_no_number_answers_a_question_once_its_unit_is_turned_into_the_one_asked_for(
+    unit: str,
+    body: str,
+    key: float,
+    valid: bool,  # noqa: FBT001
+) -> None:
+    quantity = Quantity(key="asked", meaning="what is asked", unit=unit, decimals=3)
+
+    assert is_valid(compose(body=body, params=None, quantities=[quantity], keys={"asked": key})) is valid

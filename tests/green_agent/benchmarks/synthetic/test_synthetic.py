@@ -44,7 +44,7 @@ def difficulty(task: SyntheticTask) -> str:
 
 
 def by_name(name: str) -> SyntheticTask:
-    return next(task for task in TASKS if task.id.startswith(f"syn-g1-{name}-"))
+    return next(task for task in TASKS if task.id.startswith(f"syn-g2-{name}-"))
 
 
 def item(**changes: object) -> dict[str, object]:
@@ -163,10 +163,10 @@ def test_templates_and_difficulties_may_be_chosen() -> None:
     chosen = made(generator={"count": 4, "templates": ["eva_spread", "dupont"], "difficulty": {"hard": 1}})
 
     assert [task.id for task in chosen] == [
-        "syn-g1-eva_spread-hard-0",
-        "syn-g1-dupont-hard-0",
-        "syn-g1-eva_spread-hard-1",
-        "syn-g1-dupont-hard-1",
+        "syn-g2-eva_spread-hard-0",
+        "syn-g2-dupont-hard-0",
+        "syn-g2-eva_spread-hard-1",
+        "syn-g2-dupont-hard-1",
     ]
 
 
