@@ -85,7 +85,8 @@ def normalised_url(url: str) -> str:
     """The URL without a slash at its end. Raises ValueError for what is no plain http(s) address."""
     parts = urlsplit(url.strip())
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"expected http://host[:port]/v1, got {url!r}")
+        # What stands before an @ may be a password.
+        raise ValueError(f"expected http://host[:port]/v1, got {url.rpartition('@')[2]!r}")
     if parts.query or parts.fragment or parts.username or parts.password:
         raise ValueError(f"expected an address without a query and without a password, got one for {parts.hostname}")
     return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")

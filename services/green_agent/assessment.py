@@ -344,6 +344,7 @@ def _row(trial: _Trial, outcome: Score | Failure, prepared: PreparedPlan, *, tot
     planned, transcript = trial.planned, trial.transcript
     facts = {benchmark.name: benchmark for benchmark in prepared.plan.benchmarks}[planned.benchmark]
     text = transcript.model_dump_json()
+    possible = prepared.benchmark(planned).possible(trial.task)
     return TaskResult(
         task_id=planned.task_id,
         benchmark=planned.benchmark,
@@ -360,7 +361,7 @@ def _row(trial: _Trial, outcome: Score | Failure, prepared: PreparedPlan, *, tot
         expected=trial.task.expected,
         digests=Digests(dataset=facts.dataset_digest, scorer=facts.scorer, prompt=_digest(trial.task.prompt)),
         transcript=transcript,
-        **_verdict(outcome),
+        **_verdict(outcome, possible),
     )
 
 
@@ -379,10 +380,17 @@ class _Verdict(TypedDict, total=False):
     error: ErrorInfo
 
 
-def _verdict(outcome: Score | Failure) -> _Verdict:
+def _verdict(outcome: Score | Failure, possible: Mapping[str, float]) -> _Verdict:
     if isinstance(outcome, Failure):
         counts = POLICY[outcome.outcome].counts
-        return {"outcome": outcome.outcome, "score": 0.0 if counts else None, "error": _error(outcome)}
+        # Without its points a failed task would vanish from the sub-scores of its section.
+        lost = {name: SubScore(earned=0.0, possible=points) for name, points in possible.items()} if counts else {}
+        return {
+            "outcome": outcome.outcome,
+            "score": 0.0 if counts else None,
+            "sub_scores": lost,
+            "error": _error(outcome),
+        }
     return {
         "outcome": Outcome.SCORED,
         "score": outcome.score,

@@ -139,11 +139,13 @@ def serve(
 def tasks(eval_config: str, *, as_json: bool) -> None:
     """Print what a suite would ask: tasks per stratum, digests, what is short. Runs nothing and asks no judge."""
     from services.contract.assessment import AssessmentConfig, RequestError  # noqa: PLC0415
+    from services.contract.telemetry import configure  # noqa: PLC0415
     from services.green_agent.benchmarks.base import DatasetError  # noqa: PLC0415
     from services.green_agent.precedence import settle  # noqa: PLC0415
     from services.green_agent.preparation import prepare  # noqa: PLC0415
     from services.green_agent.suite import load_suite  # noqa: PLC0415
 
+    configure("green")
     try:
         settled = settle(AssessmentConfig(), load_suite(_checked_suite(eval_config)))
         # Whether the judge answers is seen when it is asked; the plan only depends on there being one.

@@ -208,14 +208,9 @@ def _capped(
     """The entries with the total of a type applied over all its entries, as the strategy would choose them."""
     kept: set[tuple[str, str]] = set()
     for benchmark, limit in type_limits.items():
-        mine = {pool.entry: entries[pool.entry] for pool in pools if pool.benchmark == benchmark}
-        flat = [pick for picks in mine.values() for pick in picks]
-        if strategy == "sequential":
-            chosen = flat[:limit]
-        elif strategy == "random":
-            chosen = _by_rank(flat, seed=seed)[:limit]
-        else:
-            chosen = _from_strata(_merged(mine), total=limit, seed=seed)
+        mine = [pool for pool in pools if pool.benchmark == benchmark]
+        theirs = {pool.entry: entries[pool.entry] for pool in mine}
+        chosen = _choose(mine, theirs, strategy=strategy, total=limit, seed=seed)
         kept |= {(pick.benchmark, pick.task.id) for pick in chosen}
     return {
         entry: [p for p in picks if p.benchmark not in type_limits or (p.benchmark, p.task.id) in kept]

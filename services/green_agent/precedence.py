@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -28,6 +29,8 @@ MOST_MADE: Final = 5_000
 """Tasks that a request can have a generator make for one entry; a suite may state more by `generator.count`."""
 JUDGE_FACTS: Final = ("enabled", "model", "temperature", "provider", "api_base", "panel", "fallback")
 """What the record says of the judge. Never a key."""
+_QUERY: Final = re.compile(r"(https?://[^\s?]{1,2000})\?\S+")
+"""Addresses are signed in their query."""
 Source = Literal["command line", "request", "suite", "environment", "default"]
 
 
@@ -380,7 +383,7 @@ def shown(entry: DatasetConfig) -> dict[str, JsonValue]:
 def _redacted(value: JsonValue) -> JsonValue:
     """The value with every text in it redacted; text by text, so that what is masked never spans two of them."""
     if isinstance(value, str):
-        return redact(value)
+        return _QUERY.sub(rf"\1?{MASK}", redact(value))
     if isinstance(value, list):
         return [_redacted(item) for item in value]
     if isinstance(value, dict):

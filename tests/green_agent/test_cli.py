@@ -53,6 +53,17 @@ def test_tasks_prints_the_whole_plan_as_json(tmp_path: Path) -> None:
     assert "hunter2" not in done.stdout
 
 
+def test_what_is_logged_while_planning_never_stands_between_the_lines_of_the_plan(tmp_path: Path) -> None:
+    (tmp_path / "eval.yaml").write_text(
+        "name: t\non_dataset_error: skip\ndatasets: [{type: crypto, path: nowhere}, {type: options, limit: 2}]\n"
+    )
+
+    done = tasks("--eval-config", "eval.yaml", "--json", cwd=tmp_path)
+
+    assert Plan.model_validate_json(done.stdout).num_tasks == 2
+    assert "dataset_skipped" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [

@@ -325,6 +325,17 @@ def test_the_limit_of_a_type_is_shared_by_its_task_types() -> None:
     assert Counter(pick.stratum for pick in picks) == {("x", "a"): 4, ("x", "b"): 4, ("x", "c"): 1, ("y", "d"): 5}
 
 
+def test_the_limit_of_a_type_is_shared_by_the_weights_of_its_entries() -> None:
+    pools = [
+        entry(name, [task(f"{name}{n}") for n in range(20)], identity=name, weight=weight)
+        for name, weight in (("heavy", 3.0), ("light", 1.0))
+    ]
+
+    picks = select(pools, strategy="weighted", total=None, seed=1, type_limits={"x": 8}).picks
+
+    assert Counter(pick.task.id[:5] for pick in picks) == {"heavy": 6, "light": 2}
+
+
 def test_the_limit_of_a_type_takes_the_head_of_a_sequential_plan() -> None:
     pools = [pool("x", {"a": 3, "b": 3})]
 

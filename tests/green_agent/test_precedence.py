@@ -290,3 +290,12 @@ def test_who_names_one_judge_does_not_get_the_panel_of_the_suite(tmp_path: Path,
 
     assert found is not None
     assert (found.model, found.panel) == ("another", ())
+
+
+def test_the_query_of_an_address_is_not_recorded(tmp_path: Path) -> None:
+    suite = "name: t\ndatasets: [{type: crypto, remote_manifest: 'https://data.example/m.json?signature=hunter2'}]\n"
+
+    recorded = settled(tmp_path, {}, suite=suite).recorded["datasets.crypto"]
+
+    assert "https://data.example/m.json?[redacted]" in repr(recorded)
+    assert "hunter2" not in repr(recorded)

@@ -11,6 +11,7 @@ import pytest
 from services.contract.aggregation import aggregate
 from services.contract.assessment import Plan, RequestError, parse_config
 from services.green_agent.benchmarks.base import DatasetError
+from services.green_agent.benchmarks.synthetic.templates import GENERATOR_VERSION
 from services.green_agent.precedence import settle
 from services.green_agent.preparation import PreparedPlan, prepare
 from services.green_agent.suite import load_suite
@@ -112,7 +113,9 @@ def test_each_task_is_asked_by_the_entry_that_holds_it(tmp_path: Path) -> None:
 def test_what_was_found_while_loading_is_noted_and_no_part_of_the_digest(tmp_path: Path) -> None:
     found = plan(tmp_path, "{type: synthetic, limit: 3}")
 
-    assert found.benchmarks[0].notes["synthetic"] == {"generated": {"version": "g1", "count": 90, "seed": "run"}}
+    assert found.benchmarks[0].notes["synthetic"] == {
+        "generated": {"version": GENERATOR_VERSION, "count": 90, "seed": "run"}
+    }
     assert found.effective_config["datasets.synthetic"] == {
         "value": {"type": "synthetic", "limit": 3, "name": "synthetic"},
         "source": "suite",

@@ -33,4 +33,4 @@ def test_the_demo_runs_without_any_model_says_so_and_writes_a_report(tmp_path: P
     assert planned.get("code", 12) == 12
     html = (tmp_path / summary["report_html"]).read_text()
     assert "Reference engine, no language model" in html
-    assert "opt-g1" in html
+    assert "opt-g2" in html

@@ -22,6 +22,8 @@ class Hub:
     """By (repository, commit)."""
     sent: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
     """Sent instead of the file that is listed, by (repository, commit, name)."""
+    listings: dict[str, bytes] = field(default_factory=dict)
+    """Sent instead of the listing, by repository."""
     gated: set[str] = field(default_factory=set)
     requests: list[str] = field(default_factory=list)
 
@@ -61,6 +63,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._raw(path)
 
     def _info(self, repo: str, revision: str) -> None:
+        if repo in self.hub.listings:
+            self._send(200, self.hub.listings[repo], {"Content-Type": "application/json"})
+            return
         commit = self.hub.branches.get(repo, {}).get(revision, revision)
         files = self.hub.files.get((repo, commit))
         if files is None:

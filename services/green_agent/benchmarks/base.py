@@ -167,6 +167,10 @@ class Benchmark(ABC, Generic[C, T]):
         """What was found while loading and belongs into the record: sources, skipped rows, audit. Asked after `tasks`."""
         return {}
 
+    def possible(self, task: T) -> Mapping[str, float]:  # noqa: ARG002 - for overrides
+        """Points by sub-score that a task is worth; a trial that fails by the agent's fault earned none of them."""
+        return {}
+
     async def converse(self, task: T, trial: int, agent: AgentSession) -> None:  # noqa: ARG002 - for overrides
         """Talk to the agent; the session keeps the transcript. Default: one question, one answer."""
         await agent.ask(task.prompt)

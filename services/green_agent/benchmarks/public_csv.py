@@ -111,7 +111,7 @@ class PublicCsv(Benchmark[PublicCsvConfig, PublicCsvTask]):
     name: ClassVar[str] = NAME
     section: ClassVar[Section] = Section.KNOWLEDGE_RETRIEVAL
     config_model: ClassVar[type[DatasetConfig]] = PublicCsvConfig
-    scorer_version: ClassVar[str] = "public_csv-2"
+    scorer_version: ClassVar[str] = "public_csv-1"
 
     def __init__(self, config: PublicCsvConfig, setting: Setting) -> None:
         super().__init__(config, setting)

@@ -25,6 +25,8 @@ from services.green_agent.data.errors import DataError
 COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 OWN_FOLDER: Final = ".assay"
 """Inside the folder of a revision: digests and the listing, no members."""
+LONGEST_NAME: Final = 255
+"""Bytes of one part of a path; more is an error of the system wherever the path is touched."""
 Listing = dict[str, str | None]
 """sha256 by member of what a revision holds; None where the source publishes none."""
 
@@ -44,11 +46,15 @@ def _user_cache() -> Path:
 
 
 def safe_member(member: str) -> str:
-    """The name as it is. Raises DataError when it could leave the folder it is put in, or is a name of the cache's own."""
+    """The name as it is.
+
+    Raises DataError when it could leave the folder it is put in, is longer than file systems take, or is the cache's own.
+    """
     parts = PurePosixPath(member).parts
     climbs = not parts or member.startswith("/") or ".." in parts or "\\" in member or "\0" in member or ":" in parts[0]
-    if climbs or parts[0] == OWN_FOLDER:
-        raise DataError(f"{member!r} is no name of a file inside a data set")
+    too_long = any(len(part.encode("utf-8", "surrogatepass")) > LONGEST_NAME for part in parts)
+    if climbs or too_long or parts[0] == OWN_FOLDER:
+        raise DataError(f"{member[:200]!r} is no name of a file inside a data set")
     return member
 
 

@@ -34,13 +34,11 @@ def hub_listing(origin: HubOrigin, revision: str) -> tuple[str, Listing]:
     """
     with _hub_errors(origin, revision):
         info = _api().dataset_info(origin.repo, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
-    files = {
-        safe_member(sibling.rfilename): sibling.lfs.sha256 if sibling.lfs else None for sibling in info.siblings or ()
-    }
-    if not info.sha or not files:
-        raise DataError(f"{origin.page} at {revision} lists no files")
-    if not COMMIT.fullmatch(info.sha) or (COMMIT.fullmatch(revision) and info.sha != revision):
-        raise DataError(f"{origin.page} answered for {revision} with another revision, {info.sha[:60]!r}")
+        files = {safe_member(one.rfilename): one.lfs.sha256 if one.lfs else None for one in info.siblings or ()}
+        if not info.sha or not files:
+            raise DataError(f"{origin.page} at {revision} lists no files")
+        if not COMMIT.fullmatch(info.sha) or (COMMIT.fullmatch(revision) and info.sha != revision):
+            raise DataError(f"{origin.page} answered for {revision} with another revision, {info.sha[:60]!r}")
     return info.sha, files
 
 
@@ -119,6 +117,8 @@ def _hub_errors(origin: HubOrigin, revision: str, member: str = "") -> Iterator[
     # ValueError: a token or a name that the hub's client does not put into a request.
     except (transport_error, errors.OfflineModeIsEnabled, OSError, ValueError) as error:
         raise DataError(f"{origin.page} cannot be reached ({_in_short(error)})") from None
+    except (KeyError, TypeError, AttributeError) as error:  # what the hub's client does with answers of another shape
+        raise DataError(f"{origin.page} at {revision} gave no proper answer ({_in_short(error)})") from None
 
 
 def _in_short(error: Exception) -> str:

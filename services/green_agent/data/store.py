@@ -34,15 +34,15 @@ class Store:
 
         Nothing is downloaded. Raises DataError naming the places tried.
         """
-        given = Path(text).expanduser()
+        given = _expanded(text)
         if given.is_absolute():
-            if given.exists():
+            if _there(given):
                 return Located(path=given, origin=f"path {given.name}")
             raise DataError(f"{text}: does not exist")
         for folder in self.folders:
-            if (folder / given).exists():
+            if _there(folder / given):
                 return Located(path=folder / given, origin=f"path {given.as_posix()}")
-        if self.mirror is not None and (self.mirror / given).exists():
+        if self.mirror is not None and _there(self.mirror / given):
             return Located(path=self.mirror / given, origin=f"mirror {given.as_posix()}")
         return self._named_by_guide(text, *_guided(given.as_posix()))
 
@@ -76,6 +76,21 @@ class Store:
         if found is None:
             raise DataError(f"{text}: not found; tried {', '.join(places)}, the cache; {wanted.entry.remedy}")
         return found
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise DataError(f"{text}: this machine knows no such user") from None
+
+
+def _there(path: Path) -> bool:
+    """False also for what this machine cannot look up: a name too long, a folder closed to us."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _with(instead: Instead, revision: str | None) -> Instead:

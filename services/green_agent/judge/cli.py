@@ -61,20 +61,31 @@ def calibrate(
         concurrency=concurrency,
         panel=tuple(JudgeMember(model=model) for model in models) if len(models) > 1 else (),
     )
-    record, file = _calibrated(settings, labels, criteria)
+    record = _calibrated(settings, labels, criteria)
     click.echo(record.model_dump_json(indent=2) if as_json else _table(record))
+    _keep(record)
+
+
+def _keep(record: Calibration) -> None:
+    """After it was printed: what was paid for is not lost to a full disk."""
+    from services.green_agent.judge.cache import cache_folder  # noqa: PLC0415
+    from services.green_agent.judge.records import keep_calibration  # noqa: PLC0415
+
+    try:
+        file = keep_calibration(cache_folder(), record)
+    except OSError as error:
+        click.echo(f"Error: the record could not be kept: {error}", err=True)
+        sys.exit(1)
     click.echo(f"kept as {file}", err=True)
 
 
-def _calibrated(settings: JudgeSettings, labels: Path, criteria: Path | None) -> tuple[Calibration, Path]:
+def _calibrated(settings: JudgeSettings, labels: Path, criteria: Path | None) -> Calibration:
     import asyncio  # noqa: PLC0415
 
     from services.contract.telemetry import configure  # noqa: PLC0415
-    from services.green_agent.judge.cache import cache_folder  # noqa: PLC0415
     from services.green_agent.judge.calibration import calibrate as compare  # noqa: PLC0415
     from services.green_agent.judge.labels import LabelsError, read_labels  # noqa: PLC0415
     from services.green_agent.judge.panel import JudgeUnavailableError, open_judge  # noqa: PLC0415
-    from services.green_agent.judge.records import keep_calibration  # noqa: PLC0415
 
     configure("judge")
     try:
@@ -97,7 +108,7 @@ def _calibrated(settings: JudgeSettings, labels: Path, criteria: Path | None) ->
     if sum(record.failed.values()) == len(found):
         click.echo(f"Error: no label could be judged: {record.failed}", err=True)
         sys.exit(1)
-    return record, keep_calibration(cache_folder(), record)
+    return record
 
 
 def _table(record: Calibration) -> str:

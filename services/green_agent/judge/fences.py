@@ -19,7 +19,8 @@ LONGEST_NAME: Final = 200
 _MARKS: Final = re.compile(r"<{3,}")
 # Servers render chat templates to text and read special tokens wherever they stand in it.
 _TOKENS: Final = re.compile(
-    r"<\||\|>|<\uff5c|\uff5c>|\[\||\|\]|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_(?:CALLS|RESULTS))\]|</?SYS>|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>",
+    r"<\||\|>|<\uff5c|\uff5c>|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>|</?SYS>|"
+    r"\[/?INST\]|\[/?(?:SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]|\[\||\|\]",
     re.IGNORECASE,
 )
 _PLAIN_NAME: Final = re.compile(r"(?:question|reference|answer)(?:[ _][0-9]{1,3})?")

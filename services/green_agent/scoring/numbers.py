@@ -153,7 +153,7 @@ _ANSWER_KEYS = frozenset({"answer", "result", "\u6392\u5e8f\u7ed3\u679c"})
 
 
 def clean(text: str) -> str:
-    """The text without blocks of thought, emphasis, back-ticks and LaTeX around plain text; compatibility form, one kind of minus.
+    """The text without blocks of thought, emphasis, back-ticks and LaTeX; in compatibility form, with one kind of minus.
 
     Of a longer text the last LONGEST_TEXT characters.
     """

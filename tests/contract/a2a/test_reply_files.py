@@ -127,6 +127,19 @@ async def test_files_count_against_the_limit_of_a_reply(dialect: str) -> None:
         await reply_to(dialect, manner, streaming=True)
 
 
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_what_gdpval_promises_to_take_passes_in_every_way_of_answering(dialect: str, *, streaming: bool) -> None:
+    async def manner(call: Call) -> web.StreamResponse:
+        whole = call.artifact(named(dialect, encoded(b"x" * 2_500_000), "deck.pptx"), artifact_id="1")
+        if not streaming:
+            return call.answer(call.task("completed", whole))
+        return await call.stream(call.task("working"), call.update(whole), call.task("completed", whole))
+
+    reply = await reply_to(dialect, manner, streaming=streaming)
+
+    assert [len(file.content) for file in reply.files] == [2_500_000]
+
+
 async def test_files_among_the_tool_calls_are_no_answer(dialect: str) -> None:
     async def manner(call: Call) -> web.StreamResponse:
         tools = call.artifact("[]", named(dialect, encoded(b"x"), "x.docx"), artifact_id="t", name="tool_calls")

@@ -64,6 +64,16 @@ def test_the_error_of_a_path_names_the_places_tried_and_the_remedy(
 
 
 @needs_peer_files
+@pytest.mark.parametrize("text", ["~no-such-user/x", "a" * 5000, "/" + "a" * 5000, "data/options/" + "a" * 300, "a\0b"])
+def test_a_path_that_this_machine_cannot_look_up_is_not_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "cache"))
+
+    with pytest.raises(DataError, match=r"not found|does not exist|no such user|is no name of a file"):
+        Store(folders=(tmp_path,), mirror=tmp_path).path(text)
+
+
 def test_the_guides_paths_lead_into_the_mirror(tmp_path: Path) -> None:
     store = Store(folders=(tmp_path,), mirror=MIRROR)
 
@@ -268,7 +278,9 @@ def test_the_registered_digests_are_those_of_the_files_that_are_here() -> None:
     assert hashlib.sha256(options.path.read_bytes()).hexdigest().startswith("912967253c46e8a3")
 
 
-@pytest.mark.parametrize("name", ["../../../out.jsonl", "/out.jsonl", "a/../../out.jsonl", ".assay/sha256/a.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["../../../out.jsonl", "/out.jsonl", "a/../../out.jsonl", ".assay/sha256/a.jsonl", "a" * 300 + ".jsonl"]
+)
 def test_a_listing_with_names_that_leave_the_data_set_is_refused(hub: Hub, tmp_path: Path, name: str) -> None:
     hub.publish(REPO, FIRST, {"a.jsonl": b"rows", name: b"hostile"})
 
@@ -320,8 +332,29 @@ def test_a_token_that_cannot_be_sent_is_a_named_error_without_the_token(
 
 
 def test_a_name_too_long_for_this_machine_is_an_error_without_its_paths(hub: Hub, tmp_path: Path) -> None:
-    hub.publish(REPO, FIRST, {"a" * 300: b"rows"})
+    name = "a" * 250  # the hub's client puts a lock beside it, whose name is longer
+    hub.publish(REPO, FIRST, {name: b"rows"})
 
     with pytest.raises(DataError, match=r"cannot be reached \(OSError: File name too long\)") as error:
-        Store(folders=(), mirror=None).member("prbench", "a" * 300)
+        Store(folders=(), mirror=None).member("prbench", name)
     assert str(tmp_path) not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"{}",
+        b"null",
+        b'{"id": "x", "sha": 7, "siblings": []}',
+        b'{"id": "x", "siblings": [{"a": 1}]}',
+        b'{"id": "x", "sha": "%s", "siblings": [{"rfilename": 7}]}' % FIRST.encode(),
+    ],
+)
+def test_a_hub_that_answers_something_else_is_a_named_error(hub: Hub, listing: bytes) -> None:
+    hub.listings[REPO] = listing
+
+    with pytest.raises(DataError, match=r"^PRBench: .*ScaleAI/PRBench"):
+        Store(folders=(), mirror=None).members("prbench", "*")

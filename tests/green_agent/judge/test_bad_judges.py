@@ -255,9 +255,9 @@ async def test_evidence_that_is_not_in_the_answer_is_counted_and_spacing_does_no
 
 
 async def test_half_an_escaped_pair_in_a_reason_costs_no_verdict(tmp_path: Path) -> None:
-    async with served(lambda _: r'{"correct": true, "reason": "up \ud83d"}') as server:
-        async with opened(server.url, folder=tmp_path) as panel:
-            verdict = await panel.for_trial(TRIAL, []).correct(case())
+    said = r'{"correct": true, "reason": "up \ud83d"}'
+    async with served(lambda _: said) as server, opened(server.url, folder=tmp_path) as panel:
+        verdict = await panel.for_trial(TRIAL, []).correct(case())
 
     assert (verdict.correct, verdict.reason) == (True, "up ?")
 

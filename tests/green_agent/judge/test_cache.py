@@ -109,7 +109,7 @@ async def test_another_answer_criterion_or_parameter_is_another_question(tmp_pat
             await asked(panel)
         calls = engine.metrics.finished
 
-    assert calls == 1 + 3 * 2
+    assert calls == 2 + 3 * 2  # each opening asks once whether the judge is there
 
 
 async def test_without_the_cache_every_question_is_asked() -> None:
@@ -187,9 +187,10 @@ async def test_a_broken_cache_is_left_alone_and_the_judge_works(tmp_path: Path) 
 
 
 async def test_members_of_one_name_at_two_addresses_keep_verdicts_of_their_own(tmp_path: Path) -> None:
-    async with served(lambda prompt: met(*ids_in(prompt), of=ids_in(prompt))) as kind, served(
-        lambda prompt: met(of=ids_in(prompt))
-    ) as strict:
+    async with (
+        served(lambda prompt: met(*ids_in(prompt), of=ids_in(prompt))) as kind,
+        served(lambda prompt: met(of=ids_in(prompt))) as strict,
+    ):
         panel_of_two = [{"model": "m", "api_base": kind.url}, {"model": "m", "api_base": strict.url}]
         async with opened(kind.url, folder=tmp_path, panel=panel_of_two) as panel:
             first, made = await asked(panel)

@@ -187,7 +187,7 @@ def test_the_command_prints_the_figures_and_keeps_them(tmp_path: Path, monkeypat
     assert "accuracy            1.000 [0.722, 1.000]" in done.stdout
     assert "flips swapped       0 of 10" in done.stdout
     assert json.loads(again.stdout)["criteria"]["judged"] == 10
-    assert calls == 1 + 3 * 10 - 3 * 8  # the probe; equal answers to equal criteria are asked once, in three wordings
+    assert calls == 2 + 3 * 10 - 3 * 8  # two probes; equal answers to equal criteria are asked once, in three wordings
 
 
 def test_the_command_says_why_there_is_no_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,3 +235,17 @@ def test_a_line_that_is_nested_too_deeply_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(LabelsError, match=r"labels\.jsonl:1: not JSON"):
         read_labels(file, None)
+
+
+def test_figures_that_cannot_be_kept_are_printed_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "file" / "cache"))
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text('{"task_id": "t", "criterion_id": "a", "answer": "10", "met": true, "criterion": "c"}\n')
+    with running_engine() as engine:
+        arguments = ["calibrate", "--labels", str(labels), "--model", "reference", "--api-base", engine.url]
+        done = CliRunner().invoke(main, arguments)
+
+    assert done.exit_code == 1
+    assert "accuracy" in done.stdout
+    assert "could not be kept" in done.stderr

@@ -107,8 +107,16 @@ async def test_without_any_endpoint_opening_says_which_variables_to_set() -> Non
 
 
 def test_a_member_that_names_the_provider_of_the_address_stays_there() -> None:
-    settings = JudgeSettings.model_validate({"api_base": PLACE, "panel": [{"model": "a", "provider": "openai"}]})
+    settings = JudgeSettings.model_validate({"api_base": LOCAL, "panel": [{"model": "a", "provider": "openai"}]})
 
     [found] = endpoints_of(settings, {"OPENAI_API_KEY": "of-the-environment"})
 
-    assert (found.urls, found.api_key) == ((PLACE,), None)
+    assert (found.urls, found.api_key) == ((LOCAL,), None)
+
+
+@pytest.mark.parametrize("base", ["me:hunter2@judge.example/v1", "ftp://me:hunter2@judge.example/v1"])
+def test_a_wrong_address_is_shown_without_its_password(base: str) -> None:
+    with pytest.raises(EndpointError, match=r"judge\.example/v1") as caught:
+        endpoints_of(JudgeSettings(model="m", api_base=base), {})
+
+    assert "hunter2" not in str(caught.value)

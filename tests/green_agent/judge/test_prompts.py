@@ -71,6 +71,18 @@ def test_nothing_inside_looks_like_a_fence_or_like_a_token_of_a_chat_template(te
     assert not any(token in safe for token in ("<|", "|>", "</s>", "[INST]"))
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["[/SYSTEM_PROMPT]", "[SYSTEM_PROMPT]", "[TOOL_RESULTS]", "[AVAILABLE_TOOLS]", "[|endofturn|][|system|]"],
+)
+def test_control_tokens_in_square_brackets_are_replaced_as_well(text: str) -> None:
+    """Mistral's and EXAONE's."""
+    found = neutral(text)
+
+    assert found.tokens > 0
+    assert "[" not in found.text
+
+
 def test_replaced_marks_and_tokens_are_counted() -> None:
     found = neutral("a <<<END answer>>> b <<<<< c <|im_start|>system</s>")
 

@@ -481,3 +481,25 @@ def test_a_number_is_right_exactly_within_its_tolerance(reference: float, error:
 @given(st.text(max_size=80))
 def test_a_label_without_its_dress_is_the_same_when_undressed_again(text: str) -> None:
     assert plain(plain(text)) == plain(text)
+
+
+@pytest.mark.parametrize(
+    ("reply", "key"),
+    [
+        (r"FINAL ANSWER: $\boxed{\text{Positive}}$", label("positive", "positive", "negative")),
+        (r"FINAL ANSWER: \boxed{1, 3}", id_set("[1, 3]")),
+        (r"FINAL ANSWER: \{1, 3\}", id_set("[1, 3]")),
+        ("FINAL ANSWER:\n```json\n[1, 3]\n```", id_set("[1, 3]")),
+        (r"$\boxed{2 \rightarrow 1 \to 4 \Rightarrow 3}$", sequence("2,1,4,3")),
+    ],
+)
+def test_an_answer_that_latex_or_a_fence_wraps_is_explicit(reply: str, key: Key) -> None:
+    found = mark(reply, key)
+
+    assert (found.share, found.zone is not Zone.WHOLE) == (1.0, True)
+
+
+def test_an_empty_list_after_a_better_answer_is_the_answer() -> None:
+    found = mark("FINAL ANSWER: [1, 3]\nFINAL ANSWER: []", id_set("[1, 3]"))
+
+    assert (found.share, found.value, found.zone) == (0.0, "[]", Zone.FINAL_ANSWER)

@@ -170,7 +170,7 @@ class BizFinBench(Benchmark[BizFinBenchConfig, BizFinBenchTask]):
     name: ClassVar[str] = NAME
     section: ClassVar[Section] = Section.KNOWLEDGE_RETRIEVAL
     config_model: ClassVar[type[DatasetConfig]] = BizFinBenchConfig
-    scorer_version: ClassVar[str] = "bizfinbench-2"
+    scorer_version: ClassVar[str] = "bizfinbench-1"
 
     def __init__(self, config: BizFinBenchConfig, setting: Setting) -> None:
         super().__init__(config, setting)

@@ -32,6 +32,7 @@ from services.green_agent.benchmarks.crypto.episodes import Course, Window, cut,
 from services.green_agent.benchmarks.crypto.grading import KINDS, grade_scenario
 from services.green_agent.benchmarks.crypto.play import Play, converse_all, replay
 from services.green_agent.benchmarks.crypto.scenario_files import Scenario
+from services.green_agent.benchmarks.crypto.transforms import SHOCK_SIZE
 
 BENCHMARK: Final = "crypto"
 REQUEST_VERSION: Final = 2
@@ -71,6 +72,10 @@ class Crypto(Benchmark[CryptoConfig, CryptoTask]):
         """Where the scenarios came from and what was passed over."""
         return self._notes
 
+    def possible(self, task: CryptoTask) -> Mapping[str, float]:
+        """One for each kind of episode that is played."""
+        return dict.fromkeys(task.course.config.score_weights.positive(), 1.0)
+
     async def converse(self, task: CryptoTask, trial: int, agent: AgentSession) -> None:  # noqa: ARG002
         """All episodes at once, the steps of each in order. Malformed decisions cost; infrastructure faults end the trial."""
         await converse_all(await asyncio.to_thread(episodes, task.course), agent)
@@ -94,7 +99,13 @@ class Crypto(Benchmark[CryptoConfig, CryptoTask]):
             seed=self.seed if self.config.evaluation.seed is None else self.config.evaluation.seed,
             reveal=self.config.reveal,
         )
-        plays = [Play(episode=episode) for episode in episodes(course)]
+        try:
+            plays = [Play(episode=episode) for episode in episodes(course)]
+        except OverflowError:
+            raise DatasetError(
+                f"crypto scenario {scenario.id}: its returns are so large that a shock of"
+                f" {SHOCK_SIZE[1]:g} deviations leaves the range of numbers"
+            ) from None
         return CryptoTask(
             id=scenario.id,
             stratum=BENCHMARK,

@@ -9,6 +9,12 @@ from typing import Any, Final
 
 MIN_BARS: Final = 3
 SIGNIFICANT_DIGITS: Final = 8
+PRICES: Final = (1e-15, 1e15)
+"""Prices that are taken; beyond them squares and quotients of prices leave the range of floats."""
+MOST: Final = {"volumes": 1e24, "open_interest": 1e24, "cvd": 1e24, "funding": 1.0}
+"""Largest absolute value of the other columns."""
+LONGEST_MS: Final = 1000 * 366 * 86_400_000
+"""From the first bar to the last: the calendar that is shown has an end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +79,20 @@ def _fault(bars: Bars, t: int) -> str:
         return f"volume {bars.volumes[t]!r} is negative"
     if t and bars.times_ms[t] <= bars.times_ms[t - 1]:
         return f"time {bars.times_ms[t]} does not come after {bars.times_ms[t - 1]}"
+    return _excess(bars, t)
+
+
+def _excess(bars: Bars, t: int) -> str:
+    """Numbers of a bar that are so large or small that the arithmetic of an episode would break on them."""
+    for name, price in (("low", bars.lows[t]), ("high", bars.highs[t])):
+        if not PRICES[0] <= price <= PRICES[1]:
+            return f"{name} {price:.8g} lies outside {PRICES[0]:g} to {PRICES[1]:g}"
+    for column, most in MOST.items():
+        value = getattr(bars, column)[t]
+        if abs(value) > most:
+            return f"{column} is {value!r}, at most {most:g}"
+    if bars.times_ms[t] - bars.times_ms[0] > LONGEST_MS:
+        return "comes more than 1000 years after the first"
     return ""
 
 

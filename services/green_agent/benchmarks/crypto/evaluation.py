@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from services.green_agent.benchmarks.crypto.transforms import parse_transform
 
@@ -16,7 +16,18 @@ HOUR_MS: Final = 3_600_000
 REFUSED: Final = ("sharpe_floor", "win_rate_floor", "win_rate_cap")
 """Keys of older suites that would move the score of doing nothing away from 50."""
 
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+SMALLEST_WEIGHT: Final = 1e-6
+LARGEST_WEIGHT: Final = 1e6
+
+
+def _weighs(value: float) -> float:
+    if 0 < value < SMALLEST_WEIGHT:
+        raise ValueError(f"a weight is 0 or {SMALLEST_WEIGHT:g} and more, got {value:g}")
+    return value
+
+
+# Sums and products of weights between these bounds are exact enough that doing nothing stays at 50.
+Weight = Annotated[float, Field(ge=0, le=LARGEST_WEIGHT, allow_inf_nan=False), AfterValidator(_weighs)]
 Cap = Literal["auto"] | Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Final, Literal
 
@@ -73,6 +74,8 @@ class GDPval(Benchmark[GDPvalConfig, GDPvalTask]):
     def __init__(self, config: GDPvalConfig, setting: Setting) -> None:
         super().__init__(config, setting)
         self._notes: dict[str, JsonValue] = {}
+        # Agent and judge both need the text. Not kept beyond this assessment: a file that was not read in time may be next time.
+        self._documents = lru_cache(maxsize=64)(materials.documents)
 
     def tasks(self) -> Sequence[GDPvalTask]:
         """The tasks that the filters and the limit leave, with their files on this machine. Raises DatasetError."""
@@ -99,9 +102,15 @@ class GDPval(Benchmark[GDPvalConfig, GDPvalTask]):
         """Source, rows and files found."""
         return self._notes
 
+    def possible(self, task: GDPvalTask) -> Mapping[str, float]:  # noqa: ARG002
+        """The hundred points of each scale, or the comparison that is lost."""
+        if self.config.mode == "pairwise":
+            return {grading.WIN_RATE: 1.0}
+        return dict.fromkeys(grading.SCALE_NAMES, 4.0 * grading.POINTS)
+
     async def converse(self, task: GDPvalTask, trial: int, agent: AgentSession) -> None:  # noqa: ARG002
         """One question with the addresses of the files; what the agent returns as files is read and noted at once."""
-        documents = await asyncio.to_thread(materials.documents, task.references)
+        documents = await asyncio.to_thread(self._documents, task.references)
         addresses = [agent.offer(file.path, name=file.name) for file in task.references]
         reply = await agent.ask(materials.question(task.request, documents, addresses))
         if reply.files:
@@ -115,11 +124,12 @@ class GDPval(Benchmark[GDPvalConfig, GDPvalTask]):
             raise Failure(Outcome.AGENT_ERROR, "empty", "the reply holds no text and no file")
         if tools.judge is None:
             raise unjudged(NAME)
-        documents = await asyncio.to_thread(materials.documents, task.references)
+        documents = await asyncio.to_thread(self._documents, task.references)
         if task.deliverable is None:
             case = grading.rubric_case(task, documents, answer)
             return grading.rated(task, await tools.judge.scales(case, grading.SCALES), tools.judge.name)
-        theirs = await asyncio.to_thread(materials.deliverable_text, task.deliverable)
+        files = await asyncio.to_thread(self._documents, task.deliverable.files)
+        theirs = materials.deliverable_text(task.deliverable, files)
         case = grading.pairwise_case(task, documents)
         first = await tools.judge.compare(case, answer, theirs, swapped=False)
         second = await tools.judge.compare(case, theirs, answer, swapped=True)

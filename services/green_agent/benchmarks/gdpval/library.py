@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,8 +146,8 @@ class Library:
     def rows(self) -> list[GDPvalRow]:
         """All rows in published order. Raises DataError naming file and row."""
         rows = [row for table in self.shelves.tables() for row in _rows(table.path)]
-        ids = [row.task_id for row in rows]
-        if twice := sorted({task_id for task_id in ids if ids.count(task_id) > 1}):
+        counts = Counter(row.task_id for row in rows)
+        if twice := sorted(task_id for task_id, count in counts.items() if count > 1):
             raise DataError(f"{self.origin}: task ids stand there twice: {', '.join(twice[:5])}")
         return rows
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +29,8 @@ _DOCUMENTS: Final = TypeAdapter(list[Document])
 FILES_HEAD: Final = "Reference files:"
 CLOSING: Final = (
     "Answer with the finished deliverable itself, not with a description of it: as text, or as files attached to your "
-    "message (file parts). Attached pdf, docx, xlsx, pptx, csv, html and text files are read; images and audio are not."
+    "message (file parts), 2.5 MB together at most. Attached pdf, docx, xlsx, pptx, csv, html and text files are read; images "
+    "and audio are not."
 )
 
 
@@ -90,9 +90,8 @@ def question(request: str, documents: Sequence[Document], addresses: Sequence[st
     return "\n".join([request, "", FILES_HEAD, *lines, how])
 
 
-@lru_cache(maxsize=64)
 def documents(files: tuple[TaskFile, ...]) -> tuple[Document, ...]:
-    """The text of reference files; an unreadable one says so. Blocking; kept, since agent and judge both need it."""
+    """The text of files of a task; an unreadable one says so. Blocking."""
     return tuple(read_files([(file.name, file.path) for file in files], limits=LIMITS))
 
 
@@ -102,7 +101,7 @@ def returned(files: Sequence[ReplyFile]) -> list[Document]:
     room = LIMITS.task_bytes
     read: list[Document] = []
     for number, file in enumerate(files, 1):
-        name = file.name or f"file {number}"
+        name = redact(file.name) or f"file {number}"
         left_s = end - time.monotonic()
         if fault := _refusal(number, len(file.content), room, left_s):
             refused = Document(name=name, kind="file", size=len(file.content), status=Status.UNREADABLE, fault=fault)
@@ -113,7 +112,7 @@ def returned(files: Sequence[ReplyFile]) -> list[Document]:
             update={"timeout_s": min(LIMITS.timeout_s, left_s), "characters": RETURNED_CHARACTERS}
         )
         document = read_bytes(file.content, name=name, media_type=file.media_type, limits=limits)
-        read.append(document.model_copy(update={"text": redact(document.text)}))
+        read.append(document.model_copy(update={"text": redact(document.text), "fault": redact(document.fault)}))
     return read
 
 
@@ -124,9 +123,8 @@ def answer(said: str, notes: Mapping[str, JsonValue]) -> str:
     return "\n\n".join(part for part in (said, *files) if part)
 
 
-def deliverable_text(deliverable: Deliverable) -> str:
-    """What the answer is compared with. Raises Failure(judge_error) when nothing of it can be read."""
-    read = documents(deliverable.files)
+def deliverable_text(deliverable: Deliverable, read: Sequence[Document]) -> str:
+    """What the answer is compared with. `read`: its files. Raises Failure(judge_error) when nothing of it can be read."""
     if not deliverable.text and not any(document.text for document in read):
         told = "; ".join(f"{document.name} {document.words}" for document in read)
         raise Failure(Outcome.JUDGE_ERROR, "deliverable_unreadable", f"no text to compare the answer with: {told}")

@@ -106,6 +106,11 @@ class Options(Benchmark[OptionsConfig, OptionsTask]):
         """Where the questions come from, and of a file what its audit found and what is not asked."""
         return self._notes
 
+    def possible(self, task: OptionsTask) -> Mapping[str, float]:
+        """One for each required quantity and each criterion, by dimension."""
+        dimensions = [one.dimension for one in task.asked] + [one.dimension for one in task.criteria]
+        return Counter(dimension.value for dimension in dimensions)
+
     def _of_file(self, path: str) -> list[OptionsTask]:
         asked = self.config.qualitative
         is_on = self.setting.has_judge if asked == "auto" else asked == "on"

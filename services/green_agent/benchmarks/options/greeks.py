@@ -40,7 +40,7 @@ class Holding:
 
     def __str__(self) -> str:
         side = "long" if self.contracts > 0 else "short"
-        return f"{side} {abs(self.contracts)} {self.kind}s with strike {self.strike:.2f} USD"
+        return f"{side} {abs(self.contracts)} {self.kind} contracts with strike {self.strike:.2f} USD"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

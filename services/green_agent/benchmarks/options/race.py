@@ -144,14 +144,14 @@ KELLY: Final = Template(
     category=Category.RACE_TO_10M,
     wordings=(
         (
-            "A trader bets {p.stake_pct:g} % of the capital on each trade. With probability {p.win_pct:g} % a trade pays"
+            "A trader bets {p.stake_pct:g} % of the capital on each trade. With probability {p.win_pct:g} % a trade gains"
             " {p.payoff:g} times the stake, otherwise the stake is lost. The capital is {p.start_usd:,} USD, the goal"
             " 10,000,000 USD. How many wins in a row would reach it, what stake would be optimal, and how fast does the capital"
             " grow on average?"
         ),
         (
             "On the way from {p.start_usd:,} USD to 10,000,000 USD every trade risks {p.stake_pct:g} % of the current capital"
-            " and returns {p.payoff:g} times that in {p.win_pct:g} % of cases, nothing in the others. Find the number of"
+            " and gains {p.payoff:g} times that in {p.win_pct:g} % of cases; it is lost in the others. Find the number of"
             " consecutive wins that suffices, the Kelly stake, and the expected log growth at the stake used."
         ),
         (
@@ -160,8 +160,8 @@ KELLY: Final = Template(
         ),
     ),
     conventions=(
-        "Kelly is the share of capital, in percent, that maximises expected log growth. Log growth uses the natural"
-        " logarithm."
+        "A win adds the stated multiple of the stake to the capital, a loss takes the stake away. Kelly is the share of"
+        " capital, in percent, that maximises expected log growth. Log growth uses the natural logarithm."
     ),
     asked=(
         count("wins_needed", "smallest number of consecutive wins that reaches the goal", Dimension.PNL, unit="wins"),

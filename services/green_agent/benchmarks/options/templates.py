@@ -19,7 +19,7 @@ from services.green_agent.benchmarks.options import (
 )
 from services.green_agent.benchmarks.options.template import AnyTemplate, Category
 
-GENERATOR_VERSION: Final = "g1"
+GENERATOR_VERSION: Final = "g2"
 """Part of every task id and digest."""
 
 TEMPLATES: Final[Mapping[Category, tuple[AnyTemplate, ...]]] = MappingProxyType(

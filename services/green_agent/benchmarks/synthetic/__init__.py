@@ -44,7 +44,7 @@ class Synthetic(Benchmark[SyntheticConfig, SyntheticTask]):
     name: ClassVar[str] = BENCHMARK
     section: ClassVar[Section] = Section.ANALYTICAL_REASONING
     config_model: ClassVar[type[DatasetConfig]] = SyntheticConfig
-    scorer_version: ClassVar[str] = "synthetic-2"
+    scorer_version: ClassVar[str] = "synthetic-1"
     endless: ClassVar[bool] = True
 
     def __init__(self, config: SyntheticConfig, setting: Setting) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from services.green_agent.benchmarks.synthetic import decisions, instruments, statements, valuation
 from services.green_agent.benchmarks.synthetic.template import AnyTemplate
 
-GENERATOR_VERSION: Final = "g2"
+GENERATOR_VERSION: Final = "g1"
 """Part of every task id and digest."""
 
 _ALL: Final[tuple[AnyTemplate, ...]] = (

@@ -184,6 +184,18 @@ def test_a_stride_that_leaves_too_few_bars_is_refused(tmp_path: Path) -> None:
         Crypto(config, Setting(seed=1, store=Store(folders=(tmp_path,), mirror=None))).tasks()
 
 
+def test_a_market_that_no_shock_can_be_added_to_is_refused_by_name(tmp_path: Path) -> None:
+    levels = {
+        number: dict.fromkeys(("open", "high", "low", "close"), 10.0 ** (-6, 6)[number % 2]) for number in range(20)
+    }
+    write(tmp_path / "windows", "wild", market_data(20, levels))
+    keys = {"type": "crypto", "path": "windows", "evaluation": {"adversarial_injection_rate": 1}}
+    store = Store(folders=(tmp_path,), mirror=None)
+
+    with pytest.raises(DatasetError, match="crypto scenario wild: its returns are so large"):
+        Crypto(CryptoConfig.model_validate(keys), Setting(seed=1, store=store)).tasks()
+
+
 def test_episodes_shorter_than_asked_are_recorded(tmp_path: Path) -> None:
     write(tmp_path / "windows", "short", market_data(12))
     config = CryptoConfig.model_validate({"type": "crypto", "path": "windows", "max_steps": 20})

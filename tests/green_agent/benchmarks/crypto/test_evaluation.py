@@ -37,6 +37,8 @@ def test_defaults_are_those_of_the_specification() -> None:
         ({"score_weights": {"baseline": 0}}, "at least one weight must be above 0"),
         ({"score_weights": {}}, "at least one weight must be above 0"),
         ({"score_weights": {"baseline": 1, "meta": -0.1}}, "greater than or equal to 0"),
+        ({"score_weights": {"baseline": 1e308, "noisy": 1e308}}, "less than or equal to 1000000"),
+        ({"metric_weights": {"sharpe": 5e-324}}, "a weight is 0 or 1e-06 and more"),
         ({"score_weights": {"basline": 1}}, "Extra inputs are not permitted"),
         ({"metric_weights": {"sharpe": float("inf")}}, "finite number"),
         ({"meta_transforms": ["mirror"]}, "unknown transform 'mirror'; known: identity, scale_<a>_<b>"),

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from services.green_agent.benchmarks.crypto.bars import Bars
 from services.green_agent.benchmarks.crypto.evaluation import EvaluationConfig
-from services.green_agent.benchmarks.crypto.metrics import episode_score
 from services.green_agent.benchmarks.crypto.simulator import Decision
 from tests.green_agent.benchmarks.crypto.markets import HOUR_MS, MIDNIGHT_MS, market, play
 

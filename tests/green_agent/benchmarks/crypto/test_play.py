@@ -66,6 +66,17 @@ async def test_episodes_run_at_once() -> None:
     assert len(first) == 5
 
 
+async def test_episodes_begin_in_the_order_of_their_labels_so_that_it_does_not_tell_the_kind() -> None:
+    orders = set[tuple[str, ...]]()
+    for seed in range(6):
+        bench, task = one_scenario(seed=seed)
+        begun = [turn for turn in (await talk(bench, task, hold)).turns if json.loads(turn.question)["step"] == 0]
+        assert [json.loads(turn.question)["episode"] for turn in begun] == ["e1", "e2", "e3", "e4", "e5"]
+        orders.add(tuple(turn.branch for turn in begun))
+
+    assert len(orders) > 1
+
+
 async def test_a_fault_of_the_agent_costs_one_decision_and_the_episode_goes_on() -> None:
     bench, task = one_scenario(evaluation=BASELINE_ONLY)
 
@@ -174,6 +185,27 @@ async def test_a_transcript_of_another_market_is_refused() -> None:
 
     with pytest.raises(Failure, match="another market"):
         await score(bench, other, transcript)
+
+
+@pytest.mark.parametrize("asked", ["[redacted]", "what now? [redacted]", '{"type":"trading_decision"[redacted]}}!'])
+async def test_a_masked_word_does_not_pass_for_the_whole_question(asked: str) -> None:
+    bench, task = one_scenario(evaluation=BASELINE_ONLY)
+    said = await talk(bench, task, hold)
+    turns = (said.turns[0].model_copy(update={"question": asked}), *said.turns[1:])
+
+    with pytest.raises(Failure, match="another market"):
+        await score(bench, task, Transcript(turns=turns))
+
+
+async def test_a_question_with_a_masked_word_is_still_known() -> None:
+    bench, task = one_scenario(evaluation=BASELINE_ONLY)
+    said = await talk(bench, task, hold)
+    turns = tuple(
+        turn.model_copy(update={"question": turn.question.replace("trading_decision", "[redacted]")})
+        for turn in said.turns
+    )
+
+    assert await score(bench, task, Transcript(turns=turns)) == await score(bench, task, said)
 
 
 @pytest.mark.parametrize("kept", [0, 100, 519])

@@ -149,6 +149,20 @@ async def test_a_text_that_was_said_and_sent_as_a_file_is_shown_once(tmp_path: P
     assert judge.cases[0].materials[-1].text.count("Cash is 120.") == 1
 
 
+async def test_secrets_in_names_and_texts_of_returned_files_are_not_kept(tmp_path: Path) -> None:
+    found, task = made(tmp_path)
+    secret = "sk-" + "ant-" + "a1B2c3D4" * 5
+    files = (
+        ReplyFile(name=f"{secret}.txt", media_type="text/plain", content=f"key {secret}".encode()),
+        ReplyFile(name=f"{secret}.zip", content=b"PK\0"),
+    )
+
+    session = await talked(found, task, "See.", files=files)
+
+    assert len(str(session.notes["returned_files"])) > 100
+    assert secret not in session.transcript.model_dump_json()
+
+
 async def test_more_files_than_are_read_are_named(tmp_path: Path) -> None:
     found, task = made(tmp_path)
     files = tuple(ReplyFile(name=f"{number}.png", media_type="image/png", content=b"x") for number in range(21))

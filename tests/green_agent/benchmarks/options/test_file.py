@@ -177,7 +177,9 @@ async def test_the_judge_reads_question_truth_and_the_whole_answer() -> None:
     benchmark = over(OPTIONS, has_judge=True)
     task = next(one for one in benchmark.tasks() if one.id == "vol_001")
     judge = RuleJudge(lambda *_: True)
-    session = ScriptedSession("Sell premium, implied volatility is rich.", right(task))
+    session = ScriptedSession(
+        "<think>Every criterion is met.</think>Sell premium, implied volatility is rich.", right(task)
+    )
     await benchmark.converse(task, 0, session)
 
     score = await benchmark.score(task, 0, session.transcript, ScoringTools(judge=judge))
@@ -252,11 +254,11 @@ def test_filling_tops_the_file_up_to_the_limit_from_the_generator() -> None:
     assert len(filled) == 20
 
 
-def test_the_generated_questions_are_byte_for_byte_those_of_generator_g1() -> None:
+def test_the_generated_questions_are_byte_for_byte_those_of_generator_g2() -> None:
     tasks = Options(OptionsConfig(type="options"), Setting(seed=42)).tasks()
 
     whole = digest([(t.id, t.digest, t.prompt, t.messages, t.stratum, t.template) for t in tasks])
-    assert whole == "sha256:6545dee074637fe130d2395109adf2817c03afb7dfaa25b59856428e708e2d01"
+    assert whole == "sha256:2ddd2a1e333e874cd3925fe3220b3e69bc4964eebbd91831215193a054210481"
 
 
 def test_an_unsettled_item_asks_for_its_numbers_and_gives_the_rest_three_tenths(tmp_path: Path) -> None:

@@ -43,8 +43,8 @@ def test_the_registry_knows_the_benchmark() -> None:
 def test_ninety_questions_are_ten_of_each_category() -> None:
     assert len(TASKS) == 90
     assert set(Counter(task.stratum for task in TASKS).values()) == {10}
-    assert TASKS[0].id == "opt-g1-options-pricing-0"
-    assert {task.id.rsplit("-", 1)[0] for task in TASKS} == {f"opt-g1-{category.value}" for category in Category}
+    assert TASKS[0].id == "opt-g2-options-pricing-0"
+    assert {task.id.rsplit("-", 1)[0] for task in TASKS} == {f"opt-g2-{category.value}" for category in Category}
 
 
 def test_ids_digests_and_prompts_are_unique() -> None:
@@ -79,8 +79,8 @@ def test_another_process_makes_the_same_questions() -> None:
 @pytest.mark.parametrize(
     ("seed", "expected"),
     [
-        (42, "sha256:2dada12ee4b3249a4ab30328d76df559b815f5936c5e1ea9eb5ae4d20bdcdd07"),
-        (7, "sha256:b994b0ca878ce12363ee5d3127f9596858de1d586e44c1f5488de10a8fb8d548"),
+        (42, "sha256:400d455226b3aa08d0617638f17a5ec223e2cb06fbf4e30da2ca28bf2701c0bd"),
+        (7, "sha256:e7d40e183c55375323b822a8ba8744a396a7ed54e3665ad7f172f4d049510f10"),
     ],
 )
 def test_the_questions_of_a_version_of_the_generator_never_change(seed: int, expected: str) -> None:
@@ -102,10 +102,10 @@ def test_categories_may_be_chosen_by_slug_or_title_and_keep_their_questions() ->
     ).tasks()
 
     assert [task.id for task in chosen] == [
-        "opt-g1-pnl-attribution-0",
-        "opt-g1-race-to-10m-0",
-        "opt-g1-pnl-attribution-1",
-        "opt-g1-race-to-10m-1",
+        "opt-g2-pnl-attribution-0",
+        "opt-g2-race-to-10m-0",
+        "opt-g2-pnl-attribution-1",
+        "opt-g2-race-to-10m-1",
     ]
     assert all(task in TASKS for task in chosen)
 
@@ -116,7 +116,7 @@ def test_a_hidden_seed_is_named_and_never_shown(tmp_path: Path, monkeypatch: pyt
     hidden = Options(config(generator={"seed": "spring", "count": 9}), Setting(seed=1))
 
     assert hidden.tasks() == Options(config(generator={"seed": 918273645, "count": 9}), Setting(seed=2)).tasks()
-    assert hidden.notes()["generator"] == {"version": "g1", "seed": "spring"}
+    assert hidden.notes()["generator"] == {"version": "g2", "seed": "spring"}
     with pytest.raises(DatasetError, match="no hidden seed is called 'autumn'"):
         Options(config(generator={"seed": "autumn"}), Setting(seed=1)).tasks()
 

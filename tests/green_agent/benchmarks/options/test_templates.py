@@ -163,3 +163,17 @@ def test_names_are_unique_and_every_category_and_dimension_is_served() -> None:
     assert dimensions == set(Dimension)
     assert set(CHECKS) == set(names)
     assert all(template.category is category for category, templates in TEMPLATES.items() for template in templates)
+
+
+def test_what_a_win_pays_counts_beside_the_stake_in_every_wording() -> None:
+    (kelly,) = [template for template in ALL if template.name == "kelly"]
+
+    assert "A win adds the stated multiple of the stake to the capital" in kelly.conventions
+    assert not any(word in wording for wording in kelly.wordings for word in ("returns", "pays"))
+
+
+def test_a_book_is_counted_in_contracts() -> None:
+    (book,) = [template for template in ALL if template.name == "book_greeks"]
+
+    for wording in book.wordings:
+        assert ask(book, book.draw(random.Random(3)), wording).prompt.count(" contracts with strike ") == 3

@@ -204,8 +204,8 @@ def test_everything_that_decides_moves_the_digest(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("[", "not JSON"),
-        ("[NaN]", "NaN is no number"),
-        ('[{"ground_truth_value": 1e999}]', "1e999 is no finite number"),
+        ("[NaN]", "not JSON"),
+        ('[{"ground_truth_value": 1e999}]', "inf where a finite one is expected"),
         ("[" * 100_000, "not JSON"),
         ("{}", "expected a list of objects"),
         ('{"questions": [1]}', "expected a list of objects"),

@@ -8,6 +8,7 @@ from dataclasses import fields
 import pytest
 
 from services.contract import seeds
+from services.green_agent.benchmarks.synthetic.decisions import TwoAssets
 from services.green_agent.benchmarks.synthetic.figures import show_figures
 from services.green_agent.benchmarks.synthetic.surroundings import ASIDES, FIRMS, Scene
 from services.green_agent.benchmarks.synthetic.template import AnyTemplate, Difficulty, ask, draw_question
@@ -194,3 +195,16 @@ def test_surroundings_hold_no_figure_of_their_own() -> None:
         assert len({aside.text for aside in asides}) == len(asides)
         for aside in asides:
             assert len(NUMBER.findall(aside.tell(random.Random(1), firm="A firm"))) == 1
+
+
+def test_a_correlation_that_rounds_to_nothing_is_printed_without_a_sign() -> None:
+    params = TwoAssets(sd_a=23.4, sd_b=40.6, correlation=-0.0, return_a=6.95, return_b=7.43)
+
+    assert show_figures(params)["correlation"] == "0"
+
+
+def test_the_only_quantity_of_a_question_explains_itself() -> None:
+    question = drawn(TEMPLATES["parity_arbitrage"], 1, Difficulty.EASY)
+
+    assert [quantity.key for quantity in question.quantities] == ["gap_usd"]
+    assert "gap_usd: call less put, less what parity asks for that difference to be; with its sign" in question.prompt
