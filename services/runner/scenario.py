@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from services.contract.assessment import RequestError, nearest, parse_config
+from services.contract.secrets import register_secret
 from services.runner.environment import NAME, reference_fault, without_literal_secrets
 from services.runner.failures import ScenarioError
 
@@ -37,6 +38,8 @@ IMAGE: Final = re.compile(
 )
 RUNNER_KEYS: Final = frozenset({"plan_only", "plan_digest", "completed", "stream_transcripts"})
 """Config keys that the runner sets itself."""
+API_KEY: Final = "api_key"
+"""The one key of `config` that holds a secret."""
 _TABLES: Final = ("green_agent", "participants", "config")
 
 
@@ -170,6 +173,22 @@ def _check_published(endpoint: str) -> None:
         raise ValueError("endpoint of an image is where its port is published: http://127.0.0.1:PORT")
 
 
+def _keys(value: JsonValue) -> Iterator[str]:
+    """Every `api_key` in it, such as those of the judge and its panel."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from [item] if name == API_KEY and isinstance(item, str) else _keys(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _keys(item)
+
+
+def _without_keys(value: JsonValue) -> JsonValue:
+    if isinstance(value, dict):
+        return {name: _without_keys(item) for name, item in value.items() if name != API_KEY}
+    return [_without_keys(item) for item in value] if isinstance(value, list) else value
+
+
 class Scenario(BaseModel):
     """Who takes part, and what is asked."""
 
@@ -183,6 +202,13 @@ class Scenario(BaseModel):
     """At least one in a file; none where only green is needed."""
     config: dict[str, JsonValue] = Field(default_factory=dict)
     """As written; checked against the contract."""
+
+    @field_validator("config")
+    @classmethod
+    def _keys_are_secrets(cls, config: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for key in _keys(config):
+            register_secret(key)
+        return config
 
     @property
     def purple(self) -> AgentSpec:
@@ -198,7 +224,7 @@ class Scenario(BaseModel):
         return changed
 
     def storable(self) -> dict[str, JsonValue]:
-        """The scenario as the journal keeps it: literal secrets become references to variables."""
+        """The scenario as the journal keeps it: literal secrets become references to variables, a judge's key is left out."""
 
         def safe(agent: AgentSpec) -> dict[str, JsonValue]:
             kept = agent if agent.env is None else agent.model_copy(update={"env": without_literal_secrets(agent.env)})
@@ -210,7 +236,7 @@ class Scenario(BaseModel):
             "path": self.path,
             "green": safe(self.green),
             "participants": [safe(agent) for agent in self.participants],
-            "config": self.config,
+            "config": {name: _without_keys(value) for name, value in self.config.items()},
         }
 
 

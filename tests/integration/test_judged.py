@@ -218,3 +218,25 @@ async def test_a_run_is_scored_again_by_another_judge(tmp_path: Path, *, panel: 
     assert len(agent.asked) == asked
     assert before.keys() == after.keys()
     assert SECRET not in first.stdout + first.stderr + again.stdout + again.stderr
+
+
+async def test_a_key_of_the_judge_in_a_scenario_is_written_nowhere(tmp_path: Path) -> None:
+    key = "of-the-scenario" + "-77aa91"
+    with running_engine() as engine:
+        path = suite(tmp_path, engine.url)
+        path.write_text(path.read_text().partition("llm_eval")[0])
+        async with purple(even_ones_are_right) as agent:
+            with service(["green-agent", "serve", "--eval-config", str(path)]) as evaluator:
+                (tmp_path / "scenario.toml").write_text(
+                    f'[green_agent]\nendpoint = "{evaluator.url}"\n'
+                    f'[[participants]]\nrole = "purple"\nendpoint = "{agent.url}"\n[config]\nnum_tasks = 4\n'
+                    f'[config.judge]\nmodel = "reference"\napi_base = "{engine.url}"\napi_key = "{key}"\n'
+                )
+                done = await asyncio.to_thread(assay, tmp_path, "run", "scenario.toml", "--json")
+                told = evaluator.log.read_bytes()
+
+    assert {row["outcome"] for row in rows_of(done).values()} == {"scored"}
+    files = [file for file in (tmp_path / "results").rglob("*") if file.is_file()]
+    assert files
+    assert [file.name for file in files if key.encode() in file.read_bytes()] == []
+    assert key.encode() not in told + done.stdout.encode() + done.stderr.encode()

@@ -70,6 +70,8 @@ class _Exchange:
     overflowed: bool = False
     factor: float = 1.0
     """What an overflow told about the count of tokens."""
+    mode: Mode | None = None
+    """How it is asked after a stricter way was refused."""
 
     def note(self, judgement: Judgement) -> None:
         self.made.append(judgement)
@@ -171,7 +173,7 @@ class Member:
     ) -> Verdict | _Refusal | Failure:
         """One reply, read. Repeated only after something was learnt about the model: a shorter context, a refused format."""
         while True:
-            started, mode = time.monotonic(), self.model.assumed_mode
+            started, mode = time.monotonic(), exchange.mode or self.model.assumed_mode
             mark = mark_of(self._means.salt, f"{exchange.hearing.trial.key}|{self.number}|{next(self._means.calls)}")
             try:
                 ready = await self.model.fit(question, form, mark=mark, refused=refused, factor=exchange.factor)
@@ -183,6 +185,8 @@ class Member:
             latency_s = time.monotonic() - started
             sent = _Sent(exchange=exchange, question=question, form=form, ready=ready, latency_s=latency_s)
             if isinstance(result, Completion):
+                if exchange.mode is not None and self.model.assumed_mode != mode:
+                    self.model.settle(mode)
                 return self._read(sent, result)
             exchange.note(self._judgement(sent, kind=result.kind, raw=result.message))
             if not self._may_repeat(exchange, ready, result, mode):
@@ -194,7 +198,9 @@ class Member:
             exchange.overflowed = True
             exchange.factor = self.model.learn_overflow(ready, failure)
             return True
-        return failure.kind == "bad_request" and self.model.less_strict(mode)
+        weaker = self.model.less_strict(mode) if failure.kind == "bad_request" else None
+        exchange.mode = weaker or exchange.mode
+        return weaker is not None
 
     def _read(self, sent: _Sent, said: Completion) -> Verdict | _Refusal:
         raw = redact(said.text)[:LONGEST_RAW]

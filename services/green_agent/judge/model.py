@@ -126,14 +126,17 @@ class JudgeModel:
         """How to ask. By schema where the model never answered the first question: a server that refuses it will say so."""
         return self.mode or "schema"
 
-    def less_strict(self, refused: Mode) -> bool:
-        """Ask for JSON in a way that more servers take; False when there is none. `refused` is what was just refused."""
-        if refused not in _LESS:
-            return False
-        if self.assumed_mode == refused:
-            self.mode = _LESS[refused]
-            log.warning("judge_format_refused", model=self.endpoint.model, refused=refused, next=self.mode)
-        return True
+    def less_strict(self, refused: Mode) -> Mode | None:
+        """A way to ask for JSON that more servers take; None when there is none. `refused` is what was just refused."""
+        return _LESS.get(refused)
+
+    def settle(self, mode: Mode) -> None:
+        """Ask in this way from now on, since it was answered where a stricter one was refused.
+
+        Not before: a server that refuses a question for its words refuses it in every way, and that says nothing of others.
+        """
+        log.warning("judge_format_refused", model=self.endpoint.model, refused=self.assumed_mode, next=mode)
+        self.mode = mode
 
     def learn_overflow(self, ready: Ready, failure: ModelFailure) -> float:
         """Lower the context to the figure the engine gives. Returns by how much this question was counted too small.

@@ -278,3 +278,14 @@ async def test_a_tokenizer_that_hangs_does_not_take_the_time_of_the_model() -> N
         counted = [seen.path for seen in server.seen].count("/tokenize")
 
     assert counted == 1
+
+
+async def test_a_question_that_is_refused_for_its_words_does_not_change_how_others_are_asked() -> None:
+    refusal = response({"error": {"message": "the prompt was filtered", "code": "content_filter"}}, status=400)
+    async with judge(lambda prompt: refusal if "forbidden" in prompt else met(of=ids_in(prompt))) as (asked, _, server):
+        with pytest.raises(Failure, match="bad_request"):
+            await asked.criteria(case("forbidden"), CRITERIA)
+        await asked.criteria(case("allowed"), CRITERIA)
+        sent = [seen.body.get("response_format", {}).get("type") for seen in server.seen[1:]]
+
+    assert sent == ["json_schema", "json_object", None, "json_schema"]
