@@ -45,7 +45,7 @@ def test_the_locks_of_this_repository_are_in_step() -> None:
 
 def test_a_dependency_without_a_pin_is_named_with_its_lock(project: Path) -> None:
     file = project / "pyproject.toml"
-    file.write_text(file.read_text().replace('purple = [', 'purple = ["numpy>=2", '))
+    file.write_text(file.read_text().replace("purple = [", 'purple = ["numpy>=2", '))
 
     checked = check_locks(project)
 

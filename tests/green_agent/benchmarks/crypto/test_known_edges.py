@@ -1,6 +1,5 @@
-"""What an agent without skill can still earn, as docs/benchmarks/crypto.md states it: who changes one changes the other.
-
-The construction of shocks and the score formulas are those of the specification (7.6, 7.7); these are their consequences.
+"""What an agent without skill can still earn, and what it cannot, as docs/benchmarks/crypto.md states it: who changes one changes
+the other.
 """
 
 import math
@@ -103,11 +102,11 @@ def test_a_coin_that_stops_when_it_is_ahead_earns_57_and_not_50() -> None:
     assert mean_score(stops_when_ahead) == pytest.approx(57, abs=3)
 
 
-def test_following_a_shock_from_the_second_bar_on_earns_78_in_the_adversarial_episode() -> None:
-    assert mean_in("adversarial", follows_shocks) == pytest.approx(78, abs=5)
-    assert mean_in("baseline", follows_shocks) < 51
+def test_following_a_shock_from_the_second_bar_on_has_no_edge() -> None:
+    assert mean_in("adversarial", follows_shocks) < 50
+    assert mean_in("baseline", follows_shocks) < 50
 
 
-def test_a_trailing_stop_earns_62_in_the_adversarial_episode_and_42_in_the_market_as_it_is() -> None:
-    assert mean_in("adversarial", trails_a_stop) == pytest.approx(62, abs=6)
+def test_a_trailing_stop_gains_nothing_from_shocks() -> None:
+    assert mean_in("adversarial", trails_a_stop) < 46
     assert mean_in("baseline", trails_a_stop) == pytest.approx(42, abs=6)

@@ -147,26 +147,31 @@ def test_an_event_runs_its_course_and_touches_nothing_before_it(seed: int) -> No
 
     check(injected.bars, "injected")
     assert event.bar == 1
-    assert injected.bars.opens[:2] == (100, 100)
+    assert injected.bars.closes[0] == 100
     if event.course is None:
         assert closes[:6] == (100,) * 6
         assert injected.bars.volumes[:7] == (1000, *[pytest.approx(100)] * 5, injected.bars.volumes[6])
         assert injected.slippage[:6] == (1, 5, 5, 5, 5, 5)
         return
     after = {"reverts": 0.0, "stays": event.size, "continues": 2 * event.size}[event.course]
-    assert math.log(closes[1] / 100) == pytest.approx(event.size)
-    assert math.log(closes[6] / 100) == pytest.approx(after, abs=1e-12)
+    assert 2 <= event.settles <= 6
+    for t in range(1, 7):
+        expected = event.size if t < event.settles else after
+        assert math.log(closes[t] / 100) == pytest.approx(expected, abs=1e-12)
     assert injected.slippage[:7] == (1,) * 7
 
 
-def test_high_and_low_move_half_way_with_the_shock() -> None:
+def test_a_shock_is_a_jump_at_the_open_so_that_no_stop_fills_on_the_way() -> None:
     bars = of_closes(*[100.0] * 9, reach=5.0)
     injected = inject(bars, RNG(2), 1.0, 0.004)
     event = injected.events[0]
     assert event.course is not None
 
-    assert injected.bars.highs[1] == pytest.approx(max(105 * math.exp(event.size / 2), 100 * math.exp(event.size), 100))
-    assert injected.bars.lows[1] == pytest.approx(min(95 * math.exp(event.size / 2), 100 * math.exp(event.size), 100))
+    factor = math.exp(event.size)
+    shown = injected.bars
+    assert [shown.opens[1], shown.highs[1], shown.lows[1], shown.closes[1]] == pytest.approx(
+        [100 * factor, 105 * factor, 95 * factor, 100 * factor]
+    )
 
 
 def test_fading_2600_shocks_has_no_edge() -> None:
