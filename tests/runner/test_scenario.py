@@ -164,4 +164,4 @@ def test_the_scenario_in_the_repository_is_valid() -> None:
     scenario = read_scenario(Path(__file__).parents[2] / "config" / "scenarios" / "quick.toml")
 
     assert scenario.purple.model_endpoint == "reference"
-    assert scenario.config["options_limit"] == 16
+    assert scenario.config["options_limit"] == 12
