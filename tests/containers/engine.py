@@ -38,12 +38,17 @@ def run(*command: str, env: Mapping[str, str] | None = None, check: bool = True)
     return ran
 
 
-def why_not() -> str | None:
-    """Why no container can be built here, or None when it can."""
+def no_engine() -> str | None:
+    """Why no engine answers, or None when one does. The library for Python would leave a socket open to find out."""
     if shutil.which("docker") is None:
         return "no docker command on PATH"
-    if run("docker", "info", check=False).returncode:
-        return "no Docker engine answers"
+    return "no Docker engine answers" if run("docker", "info", check=False).returncode else None
+
+
+def why_not() -> str | None:
+    """Why no container can be built here, or None when it can."""
+    if (silent := no_engine()) is not None:
+        return silent
     if run("docker", "compose", "version", check=False).returncode:
         return "docker has no compose plugin"
     known = run("docker", "image", "inspect", PYTHON_IMAGE, check=False).returncode == 0

@@ -34,8 +34,9 @@ def descendants(pid: int | None = None) -> set[int]:
 
 def children() -> set[int]:
     """Ids of the living processes this process started itself."""
-    below = descendants()
-    return {pid for pid in below if _text(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()[1] == str(os.getpid())}
+    # One that ends between listing and reading has no line any more.
+    lines = {pid: _text(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split() for pid in descendants()}
+    return {pid for pid, fields in lines.items() if fields and fields[1] == str(os.getpid())}
 
 
 def descriptors() -> set[str]:

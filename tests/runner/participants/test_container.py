@@ -9,12 +9,13 @@ from pathlib import Path
 import docker
 import httpx
 import pytest
-from docker.errors import DockerException, ImageNotFound
+from docker.errors import ImageNotFound
 
 from services.runner.failures import AgentStartError, ScenarioError
 from services.runner.participants import StartOptions, start_agents
 from services.runner.participants.container import LABEL, url_between
 from services.runner.scenario import parse_scenario
+from tests.containers.engine import no_engine
 from tests.runner.support.processes import ROOT, await_true
 
 BASE = os.environ.get("ASSAY_TEST_BASE_IMAGE", "assay-ci-python:3.11")
@@ -48,13 +49,13 @@ pytestmark = [pytest.mark.docker, pytest.mark.filterwarnings("ignore::ResourceWa
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[docker.DockerClient]:
+    if (silent := no_engine()) is not None:
+        pytest.skip(silent)
+    client = docker.from_env()
     try:
-        client = docker.from_env()
         client.images.get(BASE)
     except ImageNotFound:
         pytest.skip(f"no image {BASE}; name one with Python in ASSAY_TEST_BASE_IMAGE")
-    except DockerException as error:
-        pytest.skip(f"no Docker engine: {error}")
     files = {"Dockerfile": DOCKERFILE, "agent.py": AGENT}
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
