@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pydantic import JsonValue
 
 from services.runner.audit.audit import Audit
+from services.runner.audit.exploits import Finding
 from services.runner.summary import aligned
 
 HEAD = ("exploit", "benchmark", "peer", "here", "at most", "")
@@ -32,9 +33,14 @@ def markdown_of(found: Audit) -> str:
     for exploit in dict.fromkeys(finding.exploit for finding in found.findings):
         own = {finding.benchmark: finding for finding in found.findings if finding.exploit == exploit}
         peer = next(iter(own.values())).peer
-        cells = [f"{own[name].got} (at most {own[name].limit})" if name in own else "" for name in benchmarks]
+        cells = [_cell(own[name]) if name in own else "" for name in benchmarks]
         lines.append(f"| {exploit} | {peer} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(finding: Finding) -> str:
+    """What was reached; the limit beside it where it is not 0."""
+    return finding.got if finding.limit == "0" else f"{finding.got} ({finding.limit})"
 
 
 def json_of(found: Audit) -> dict[str, JsonValue]:
