@@ -27,7 +27,9 @@ def chosen(names: Sequence[str]) -> tuple[Exploit, ...]:
 
 async def play(rows: Sequence[Exploit], options: RunOptions, suites: Sequence[str]) -> Audit:
     """Play these exploits against these suites, by default all made for it."""
-    return await audit(rows, options, suites=suites or tuple(SUITES), config={"timeout_seconds": 60, "max_concurrency": 48})
+    return await audit(
+        rows, options, suites=suites or tuple(SUITES), config={"timeout_seconds": 60, "max_concurrency": 48}
+    )
 
 
 def conclude(found: Audit, *, as_json: bool, markdown: Path | None) -> ExitCode:

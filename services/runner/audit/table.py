@@ -40,7 +40,10 @@ def markdown_of(found: Audit) -> str:
 
 def _cell(finding: Finding) -> str:
     """What was reached; the limit beside it where it is not 0."""
-    return finding.got if finding.limit == "0" else f"{finding.got} ({finding.limit})"
+    if finding.limit == "0":
+        return finding.got
+    twin = finding.limit.removesuffix(" (its twin)")
+    return f"{finding.got} (twin {twin})" if twin != finding.limit else f"{finding.got} ({finding.limit})"
 
 
 def json_of(found: Audit) -> dict[str, JsonValue]:
