@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from services.contract.endpoints import Endpoint, EndpointError
-from services.green_agent.judge.cache import cache_folder
-from services.green_agent.judge.places import endpoints_of
-from services.green_agent.judge.prices import PricesError
+from services.contract.endpoints import Endpoint
 from services.green_agent.judge.prompts import template_digest
-from services.green_agent.judge.settings import JudgeSettings
 
 log = structlog.get_logger()
 
@@ -114,15 +110,6 @@ UNCALIBRATED: Final = "judge: uncalibrated"
 def judge_name(endpoints: Sequence[Endpoint]) -> str:
     """Models and digest of the prompts, for `scored_by` and for the record of calibration."""
     return f"{'+'.join(endpoint.model for endpoint in endpoints)}@{template_digest()[:8]}"
-
-
-def calibration_of(settings: JudgeSettings, *, env: Mapping[str, str] = os.environ) -> Calibration | None:
-    """The last calibration of the judge of these settings; None when there is none."""
-    try:
-        name = judge_name(endpoints_of(settings, env))
-    except (EndpointError, PricesError):
-        return None
-    return calibration_in(cache_folder(), name)
 
 
 def calibration_in(folder: Path, name: str) -> Calibration | None:

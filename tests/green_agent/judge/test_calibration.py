@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from services.green_agent.judge.calibration import Judged, calibrate, criteria_figures
 from services.green_agent.judge.cli import main
 from services.green_agent.judge.labels import Label, LabelsError, read_labels
-from services.green_agent.judge.records import calibration_in, calibration_of, keep_calibration
+from services.green_agent.judge.records import calibration_in, keep_calibration
 from services.inference.reference_engine.app import Settings
-from tests.green_agent.judge.bench import ids_in, inside, met, opened, outside, served, settings_of
+from tests.green_agent.judge.bench import ids_in, inside, met, opened, outside, served
 from tests.support.engine import running_engine
 from tests.support.raw_http import response
 
@@ -128,11 +128,9 @@ async def test_the_record_is_found_by_model_and_prompts(tmp_path: Path, monkeypa
         record = await calibrate(panel, [label("t1", "good", "good", met=True)])
         keep_calibration(tmp_path / "judge", record)
         told = panel.description()["calibration"]
-        settings = settings_of(server.url)
 
     assert told == record.model_dump(mode="json")
-    assert calibration_of(settings, env={}) == record
-    assert calibration_of(settings.model_copy(update={"model": "another"}), env={}) is None
+    assert calibration_in(tmp_path / "judge", record.judge) == record
     assert calibration_in(tmp_path / "judge", "another@prompt") is None
 
 
