@@ -78,6 +78,16 @@ def _mapping(data: Mapping[str, object], key: str) -> dict[str, object]:
     return dict(value)
 
 
+def _counts(value: object) -> object:
+    """A list of integers, one of them, or one text with commas."""
+    value = _blank_is_absent(value)
+    if isinstance(value, str):
+        value = [part for part in value.split(",") if part.strip()]
+    elif isinstance(value, int | float):
+        value = [value]
+    return [_integer(part) for part in value] if isinstance(value, list) else value
+
+
 def _names(value: object) -> object:
     """A list, or one text with commas."""
     value = _blank_is_absent(value)
@@ -91,6 +101,9 @@ Index = Annotated[int | None, BeforeValidator(_integer), Field(ge=0)]
 Seconds = Annotated[float | None, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
 Flag = Annotated[bool | None, BeforeValidator(_boolean)]
 Names = Annotated[list[str] | None, BeforeValidator(_names), Field(min_length=1)]
+Ks = Annotated[
+    list[Annotated[int, Field(ge=1, le=1_000_000)]] | None, BeforeValidator(_counts), Field(min_length=1, max_length=20)
+]
 Text = Annotated[str | None, BeforeValidator(_blank_is_absent)]
 Strategy = Literal["stratified", "random", "sequential", "weighted"]
 Fill = Literal["none", "generate"]
@@ -98,6 +111,21 @@ SectionMean = Literal["tasks", "datasets"]
 
 LIMIT_SUFFIX: Final = "_limit"
 EXTRA_PREFIX: Final = "x_"
+ENTRY_KEYS: Final = frozenset(
+    {
+        "all_cases",
+        "include_vacuous",
+        "protocol",
+        "sanitize",
+        "score_intermediates",
+        "shots",
+        "split",
+        "subset",
+        "version",
+        "visible_tests",
+    }
+)
+"""Keys of suite entries that a request may state; they hold for every data set that has the key."""
 
 
 class AssessmentConfig(BaseModel):
@@ -119,6 +147,10 @@ class AssessmentConfig(BaseModel):
     """generate: data sets that have a generator are topped up from it; none: they are not."""
     max_steps: Count = None
     """Steps of one crypto episode."""
+    entry_keys: dict[str, JsonValue] = Field(default_factory=dict)
+    """`split`, `subset`, `visible_tests` and the other ENTRY_KEYS of the request."""
+    k: Ks = None
+    """Which pass@k and pass^k are reported; absent: 1, 5, 10 and 100 as far as there are trials."""
     judge: dict[str, JsonValue] | None = None
     """Merged into the suite's `llm_eval`, key by key."""
     sampling_strategy: Annotated[Strategy | None, BeforeValidator(_blank_is_absent)] = None
@@ -163,9 +195,12 @@ class AssessmentConfig(BaseModel):
         if not isinstance(data, dict):
             return data
         folded: dict[str, object] = {}
-        limits, extra = (_mapping(data, key) for key in ("dataset_limits", "extra"))
+        limits, extra, entry_keys = (_mapping(data, key) for key in ("dataset_limits", "extra", "entry_keys"))
         for key, value in data.items():
-            if key in {"dataset_limits", "extra"} or value is None or value == "":
+            if key in {"dataset_limits", "extra", "entry_keys"} or value is None or value == "":
+                continue
+            if key in ENTRY_KEYS:
+                entry_keys[key] = value
                 continue
             if key.startswith(EXTRA_PREFIX):
                 extra[key] = value
@@ -173,7 +208,7 @@ class AssessmentConfig(BaseModel):
                 limits[key.removesuffix(LIMIT_SUFFIX)] = value
             else:
                 folded[key] = value
-        return folded | {"dataset_limits": limits, "extra": extra}
+        return folded | {"dataset_limits": limits, "extra": extra, "entry_keys": entry_keys}
 
     @model_validator(mode="after")
     def _shard_exists(self) -> AssessmentConfig:
@@ -389,6 +424,8 @@ class Plan(BaseModel):
     section_weights: dict[Section, float]
     section_mean: SectionMean = "tasks"
     """Whether a section's score is the mean over its tasks or over the means of its data sets."""
+    k: tuple[int, ...] = ()
+    """Which pass@k and pass^k are reported; empty: the usual ones."""
     shortfalls: tuple[Shortfall, ...] = ()
     trials: tuple[PlannedTrial, ...]
     """Of this shard, in running order."""
@@ -415,6 +452,7 @@ META_OUTCOME: Final = "assay/outcome"
 META_FAULT: Final = "assay/fault"
 META_USAGE: Final = "assay/usage"
 META_MODEL: Final = "assay/model"
+META_TRACE: Final = "assay/trace"
 KIND_TASK_RESULT: Final = "task_result"
 KIND_PROGRESS: Final = "progress"
 KIND_ACCEPTED: Final = "accepted"

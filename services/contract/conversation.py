@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 LONGEST_FACT: Final = 500
 """Characters of what an agent says of its model; it stands in every row."""
+LONGEST_WORD: Final = 100
+MOST_ITERATIONS: Final = 1_000
+
+Opinion = Literal["yes", "no", "undecided"]
+"""What the agent's own verification came to: the solution is right, it is not, or no clear word."""
+Role = Literal["generate", "verify", "decide", "refine"]
 
 
 class Usage(BaseModel):
@@ -44,6 +50,46 @@ class ModelFacts(BaseModel):
     """As the engine reports it; the reference engine says here that it is no language model. None: it says nothing."""
 
 
+class Iteration(BaseModel):
+    """One step of an agent's chain. Iteration 0 is the first solution; later ones look at the solution before them."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    solution: str | None = None
+    """The solution as it came out of this iteration; None: the one before is carried on."""
+    report: str = ""
+    """The whole verification report."""
+    decision: str = ""
+    """What the model said when it was asked for its verdict, a reminder's answer after a line feed."""
+    verdict: Opinion | None = None
+    """None: nothing was decided."""
+    skipped: str = Field(default="", max_length=LONGEST_WORD)
+    """Why the iteration was not held, for example `too_long`; the solution is carried on."""
+    usage: dict[Role, Usage] = Field(default_factory=dict)
+    """What each role consumed."""
+
+
+class Trace(BaseModel):
+    """How an agent came to its answer, as it reports it in the metadata key `assay/trace`.
+
+    Evidence, never a claim that is believed: green scores what stands here by the same scorer as the answer, under other names.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    strategy: str = Field(max_length=LONGEST_WORD)
+    iterations: tuple[Iteration, ...] = Field(max_length=MOST_ITERATIONS)
+
+    @property
+    def solutions(self) -> tuple[str, ...]:
+        """The solution as of each iteration, carried ones repeated; empty text before there is one."""
+        found: list[str] = []
+        for iteration in self.iterations:
+            kept = found[-1] if found else ""
+            found.append(kept if iteration.solution is None else iteration.solution)
+        return tuple(found)
+
+
 class ReplyFile(BaseModel):
     """A file the agent returned."""
 
@@ -75,6 +121,8 @@ class Reply(BaseModel):
     """As reported by the agent in the metadata key `assay/usage`; None when it reports nothing."""
     model: ModelFacts | None = None
     """As reported by the agent in the metadata key `assay/model`."""
+    trace: Trace | None = None
+    """As reported by the agent in the metadata key `assay/trace`; None when it reports none."""
     latency_s: float = 0.0
     size: int = 0
     """Bytes of all text received."""

@@ -31,6 +31,19 @@ class Limits(_Wire):
     scratch_bytes: int = Field(default=64 << 20, gt=0)
 
 
+Language = Literal["python", "cpp"]
+"""python: the interpreter of the sandbox. cpp: C++17, built by the sandbox before it runs."""
+
+
+class Executable(_Wire):
+    """A program as text. C++ is built in a cell of its own; the sandbox keeps what it built by content."""
+
+    source: str
+    language: Language = "python"
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Files beside the source while it is built, by name; C++ only, for example `testlib.h`."""
+
+
 class Calls(_Wire):
     """Load `source`, then call `entry_point` once per element of `calls`."""
 
@@ -62,16 +75,39 @@ class Split(_Wire):
     limits: Limits = Limits()
 
 
-class Program(_Wire):
-    """Run `source` as a whole program with `stdin`."""
+class Program(Executable):
+    """Run `source` as a whole program with `stdin`; C++ is built first, once for equal text."""
 
     kind: Literal["program"] = "program"
-    source: str
     stdin: str = ""
+    arguments: list[str] = Field(default_factory=list)
+    """Of the command line."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """In the current folder when the program starts, by name without a slash; count against the scratch space."""
     limits: Limits = Limits()
 
 
-Job = Annotated[Calls | Split | Program, Field(discriminator="kind")]
+class Build(Executable):
+    """Only build; `JobResult.build` says what came of it."""
+
+    kind: Literal["build"] = "build"
+
+
+class Interactive(_Wire):
+    """Run two programs, each one's output piped into the other's input. The job ends with the interactor.
+
+    `limits` bind each of the two. The interactor's exit status is the verdict; its arguments and files are its own.
+    """
+
+    kind: Literal["interactive"] = "interactive"
+    program: Executable
+    interactor: Executable
+    arguments: list[str] = Field(default_factory=list)
+    files: dict[str, str] = Field(default_factory=dict)
+    limits: Limits = Limits()
+
+
+Job = Annotated[Calls | Split | Program | Build | Interactive, Field(discriminator="kind")]
 
 
 class CallStatus(StrEnum):
@@ -104,6 +140,29 @@ class LimitHit(StrEnum):
     """Only where the kernel cannot hold the process limit itself."""
 
 
+class Built(_Wire):
+    """What building came to."""
+
+    ok: bool
+    output: str = ""
+    """What the compiler said, shortened."""
+    limit: LimitHit | None = None
+    cpu_s: float = 0.0
+    """0 when it had been built before."""
+    command: str = ""
+    """Compiler and flags, for the record."""
+
+
+class Ended(_Wire):
+    """How the second program of a job ended."""
+
+    exit_status: int | None = None
+    limit: LimitHit | None = None
+    stderr: str = ""
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+
+
 class JobResult(_Wire):
     """What a job gave. A broken sandbox is not a result: it raises SandboxError."""
 
@@ -122,6 +181,10 @@ class JobResult(_Wire):
     stderr: str = ""
     truncated: bool = False
     backend: str = ""
+    build: Built | None = None
+    """Of the program, when it had to be built. A program that does not build did not run."""
+    interactor: Ended | None = None
+    """`Interactive` only. A missing interactor, or one that does not build, is a SandboxError: it is not the program's fault."""
 
 
 class SandboxError(Exception):

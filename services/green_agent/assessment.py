@@ -32,6 +32,7 @@ from services.green_agent.breaker import Breaker
 from services.green_agent.preparation import PreparedPlan
 from services.green_agent.session import Asks, Session, Terms
 from services.green_agent.toolbox import Tools
+from services.green_agent.trajectory import scored
 
 log = structlog.get_logger()
 
@@ -284,7 +285,7 @@ class Assessment:
         benchmark = self._prepared.benchmark(planned)
         with self._tools.scoring(planned) as (tools, judgements):
             try:
-                return await benchmark.score(trial.task, planned.trial, trial.transcript, tools)
+                return await scored(benchmark, trial.task, planned.trial, trial.transcript, tools)
             except Failure as failure:
                 return failure
             except SandboxError as error:

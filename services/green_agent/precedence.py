@@ -122,6 +122,7 @@ class _Values:
             "eval_config": config.eval_config,
             "model_id": config.model_id,
             "task_ids": list[JsonValue](config.task_ids or ()) or None,
+            "k": list[JsonValue](config.k or ()) or None,
         }
         for name, value in (asked | dict(config.extra)).items():
             if value is not None:
@@ -302,6 +303,8 @@ def _entries(config: AssessmentConfig, suite: Suite, flags: Flags, values: _Valu
     changed = [_limited(entry, config.dataset_limits.get(entry.type)) for entry in kept]
     changed = _with_key(changed, "fill", config.fill, values)
     changed = _with_key(changed, "max_steps", config.max_steps, values)
+    for name, value in sorted(config.entry_keys.items()):
+        changed = _with_key(changed, name, value, values)
     for stated, entry in zip(kept, changed, strict=True):
         _record_entry(stated, entry, values, source="suite" if stated in suite.datasets else "default")
     return changed
@@ -353,9 +356,7 @@ def _with_room(entry: DatasetConfig, total: int | None) -> DatasetConfig:
     return entry
 
 
-def _with_key(
-    entries: Sequence[DatasetConfig], name: str, value: str | int | None, values: _Values
-) -> list[DatasetConfig]:
+def _with_key(entries: Sequence[DatasetConfig], name: str, value: JsonValue, values: _Values) -> list[DatasetConfig]:
     """The value on every entry that has the key; a fault when none has."""
     if value is None:
         return list(entries)
@@ -366,7 +367,7 @@ def _with_key(
     return [_changed(entry, name, value, values) if entry.type in takers else entry for entry in entries]
 
 
-def _changed(entry: DatasetConfig, name: str, value: str | int, values: _Values) -> DatasetConfig:
+def _changed(entry: DatasetConfig, name: str, value: JsonValue, values: _Values) -> DatasetConfig:
     try:
         return type(entry).model_validate(entry.model_dump(exclude_unset=True) | {name: value})
     except ValidationError as error:

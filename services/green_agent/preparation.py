@@ -118,6 +118,7 @@ def prepare(
         num_tasks=len(selection.picks),
         section_weights=suite.section_weights or dict.fromkeys(Section, 1 / len(Section)),
         section_mean=suite.section_mean,
+        k=tuple(sorted(set(settled.config.k or ()))),
         shortfalls=shortfalls,
         effective_config=dict(settled.recorded),
     )

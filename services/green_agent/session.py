@@ -116,10 +116,28 @@ class Session:
                 raise
             finally:
                 self.told.agent_s += loop.time() - started
-        self._keep(text, reply=reply.model_copy(update={"text": redact(reply.text)}))
+        self._keep(text, reply=_without_secrets(reply))
         self.told.usage += reply.usage or Usage()
         self.told.model = reply.model or self.told.model
         return reply
 
     def _keep(self, question: str, *, reply: Reply | None = None, error: str | None = None) -> None:
         self.told.turns.append(Turn(question=redact(question), reply=reply, error=error, branch=self._name))
+
+
+def _without_secrets(reply: Reply) -> Reply:
+    """The reply as it is stored and scored: what looks like a key is masked in every text."""
+    trace = reply.trace
+    if trace is not None:
+        masked = [
+            step.model_copy(
+                update={
+                    "solution": None if step.solution is None else redact(step.solution),
+                    "report": redact(step.report),
+                    "decision": redact(step.decision),
+                }
+            )
+            for step in trace.iterations
+        ]
+        trace = trace.model_copy(update={"iterations": tuple(masked)})
+    return reply.model_copy(update={"text": redact(reply.text), "trace": trace})

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from services.contract.conversation import ModelFacts, Usage
+from services.contract.conversation import ModelFacts, Trace, Usage
 from services.contract.outcomes import Outcome
 
 
@@ -20,6 +20,8 @@ class Answer:
     """Sum over all model calls; None for a baseline."""
     model: ModelFacts | None = None
     tool_calls: tuple[JsonValue, ...] = ()
+    trace: Trace | None = None
+    """How a strategy of several steps came to the text."""
     repeated: bool = False
     """Send the text a second time, in the status: what a careless agent does, for testing evaluators."""
 

@@ -10,7 +10,7 @@ import structlog
 
 from services.contract.a2a.contexts import ContextLimits, ContextRefused, ContextStore
 from services.contract.a2a.server import Emitter, Incoming
-from services.contract.assessment import META_FAULT, META_MODEL, META_OUTCOME, META_USAGE
+from services.contract.assessment import META_FAULT, META_MODEL, META_OUTCOME, META_TRACE, META_USAGE
 from services.contract.outcomes import Outcome
 from services.contract.secrets import redact
 from services.purple_agent.answer import Answer, NoAnswer, Responder
@@ -62,7 +62,7 @@ class Executor:
         if self._emit_tool_calls and answer.tool_calls:
             # Opt-in, because other evaluators join all artifacts into the answer.
             await out.artifact(ARTIFACT_TOOL_CALLS, [json.dumps(answer.tool_calls, ensure_ascii=False)])
-        await out.completed(answer.text if answer.repeated else "", metadata=_facts(answer))
+        await out.completed(answer.text if answer.repeated else "", metadata=_facts(answer) | _trace(answer))
         log.info("message_answered", characters=len(answer.text), tool_calls=len(answer.tool_calls))
 
     async def _fail(self, failure: NoAnswer, out: Emitter) -> None:
@@ -81,3 +81,8 @@ def _facts(given: Answer | NoAnswer) -> dict[str, str]:
     if given.model is not None:
         facts[META_MODEL] = given.model.model_dump_json()
     return facts
+
+
+def _trace(answer: Answer) -> dict[str, str]:
+    """In the metadata, because other evaluators join all artifacts into the answer."""
+    return {} if answer.trace is None else {META_TRACE: answer.trace.model_dump_json(exclude_defaults=True)}

@@ -20,8 +20,8 @@ from services.contract.a2a.wire import (
     WireTask,
     nested_deeper,
 )
-from services.contract.assessment import META_MODEL, META_USAGE
-from services.contract.conversation import ModelFacts, Reply, ReplyFile, Usage
+from services.contract.assessment import META_MODEL, META_TRACE, META_USAGE
+from services.contract.conversation import ModelFacts, Reply, ReplyFile, Trace, Usage
 from services.contract.outcomes import AgentFailure, Outcome, is_error_text
 
 REPLY_BYTES: Final = 4 << 20
@@ -172,6 +172,7 @@ class Assembly:
             files=files,
             usage=self._usage(),
             model=self._told(META_MODEL, ModelFacts),
+            trace=self._told(META_TRACE, Trace),
             notes=tuple(self._notes),
             latency_s=latency_s,
             size=size,

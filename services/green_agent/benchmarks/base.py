@@ -171,6 +171,11 @@ class Benchmark(ABC, Generic[C, T]):
         """Points by sub-score that a task is worth; a trial that fails by the agent's fault earned none of them."""
         return {}
 
+    @property
+    def scores_intermediates(self) -> bool:
+        """True when the solutions on the way to an answer are scored too, each as if it had been the answer."""
+        return False
+
     async def converse(self, task: T, trial: int, agent: AgentSession) -> None:  # noqa: ARG002 - for overrides
         """Talk to the agent; the session keeps the transcript. Default: one question, one answer."""
         await agent.ask(task.prompt)

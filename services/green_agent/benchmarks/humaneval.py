@@ -6,7 +6,6 @@ Source: "Evaluating Large Language Models Trained on Code", arXiv:2107.03374; do
 from __future__ import annotations
 
 import ast
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,25 +14,14 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from services.contract.conversation import Transcript
-from services.contract.execution import SandboxError
-from services.contract.outcomes import Failure, Outcome
-from services.contract.results import Section
 from services.contract.seeds import derive
-from services.green_agent.benchmarks.base import (
-    Benchmark,
-    DatasetConfig,
-    DatasetError,
-    Score,
-    ScoringTools,
-    Task,
-    digest,
-)
+from services.green_agent.benchmarks.base import DatasetConfig, DatasetError, digest
 from services.green_agent.data.loading import load_jsonl
 from services.green_agent.data.registry import known_issues, source
 from services.green_agent.data.store import DataError
 from services.green_agent.scoring.code import programs, verdicts
 from services.green_agent.scoring.code.assertions import NotPairs, Pairs, take_apart
+from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeConfig, CodeTask
 from services.green_agent.scoring.code.extraction import Program, extract_python
 from services.green_agent.scoring.code.verdicts import Cells, Verdict, verdict_by_pairs, verdict_by_split
 
@@ -51,7 +39,7 @@ Answer with one fenced block that holds the complete program: imports, helper fu
 """
 
 
-class HumanEvalConfig(DatasetConfig):
+class HumanEvalConfig(CodeConfig):
     """Suite entry of HumanEval."""
 
     visible_tests: Literal["examples"] = "examples"
@@ -71,19 +59,12 @@ class HumanEvalRow(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HumanEvalTask(Task):
+class HumanEvalTask(CodeTask):
     """One function to write."""
 
     row: HumanEvalRow
     pairs: Pairs | None
     """The test taken apart; None when it is judged by `split`."""
-    issues: tuple[str, ...]
-    """Kinds of the known faults of the row."""
-
-    @property
-    def reference(self) -> str:
-        """The published solution as a whole program."""
-        return self.row.prompt + self.row.canonical_solution
 
     @property
     def test_source(self) -> str:
@@ -92,14 +73,12 @@ class HumanEvalTask(Task):
         return f"{helpers}\n\n{self.row.test}\n\ncheck({self.row.entry_point})\n"
 
 
-class HumanEval(Benchmark[HumanEvalConfig, HumanEvalTask]):
+class HumanEval(CodeBenchmark[HumanEvalConfig, HumanEvalTask]):
     """The benchmark. A trial passes when every assert of the published test holds."""
 
     name: ClassVar[str] = NAME
-    section: ClassVar[Section] = Section.CODE
     config_model: ClassVar[type[DatasetConfig]] = HumanEvalConfig
-    scorer_version: ClassVar[str] = f"humaneval-1+code-{verdicts.SCORER_VERSION}"
-    needs_sandbox: ClassVar[bool] = True
+    scorer_version: ClassVar[str] = f"humaneval-2+code-{verdicts.SCORER_VERSION}"
 
     def tasks(self) -> Sequence[HumanEvalTask]:
         """The 164 tasks in published order. Raises DatasetError."""
@@ -109,27 +88,18 @@ class HumanEval(Benchmark[HumanEvalConfig, HumanEvalTask]):
         except (DataError, ValidationError) as error:
             raise DatasetError(f"{NAME}: {error}") from error
 
-    async def score(self, task: HumanEvalTask, trial: int, transcript: Transcript, tools: ScoringTools) -> Score:
-        """Run the program of the last reply against the test. Raises Failure, SandboxError."""
-        if tools.sandbox is None:
-            raise SandboxError(f"{NAME} runs programs and needs a sandbox, none was opened")
-        reply = transcript.answer
-        if not reply.strip():
-            raise Failure(Outcome.AGENT_ERROR, "empty", "the reply holds no text")
-        row = task.row
-        program = await asyncio.to_thread(extract_python, reply, prompt=row.prompt, entry_point=row.entry_point)
-        if program is None:
-            return _without_program(task)
-        verdict = await self._verdict(task, trial, program, tools.sandbox)
-        return await asyncio.to_thread(_score, task, program, verdict)
+    def program(self, task: HumanEvalTask, reply: str) -> Program | None:
+        """See CodeBenchmark."""
+        return extract_python(reply, prompt=task.row.prompt, entry_point=task.entry_point)
 
-    async def _verdict(self, task: HumanEvalTask, trial: int, program: Program, cells: Cells) -> Verdict:
+    async def verdict(self, task: HumanEvalTask, trial: int, program: Program, cells: Cells) -> Verdict:
+        """Assert by assert where the test can be taken apart, else as a whole. Raises SandboxError."""
         if task.pairs is not None:
-            return await verdict_by_pairs(cells, task.pairs, source=program.source, entry_point=task.row.entry_point)
+            return await verdict_by_pairs(cells, task.pairs, source=program.source, entry_point=task.entry_point)
         return await verdict_by_split(
             cells,
             source=program.source,
-            entry_point=task.row.entry_point,
+            entry_point=task.entry_point,
             test_source=task.test_source,
             seed=derive(self.seed, NAME, task.id, trial, "test"),
         )
@@ -145,13 +115,17 @@ def data_file() -> Path:
 
 def _task(row: HumanEvalRow, published: dict[str, JsonValue]) -> HumanEvalTask:
     question = QUESTION.format(entry_point=row.entry_point, prompt=row.prompt.strip("\n"))
+    pairs = _pairs(row)
     return HumanEvalTask(
         id=row.task_id,
         stratum=NAME,
         prompt=question,
         digest=digest(question, published),
         row=row,
-        pairs=_pairs(row),
+        pairs=pairs,
+        entry_point=row.entry_point,
+        reference=row.prompt + row.canonical_solution,
+        units=len(pairs.assertions) if pairs is not None else 1,
         issues=tuple(issue.kind for issue in known_issues(NAME) if row.task_id in issue.rows),
     )
 
@@ -165,52 +139,3 @@ def _pairs(row: HumanEvalRow) -> Pairs | None:
         return take_apart(checks[0].body, callee=CANDIDATE)
     except NotPairs:
         return None
-
-
-def _without_program(task: HumanEvalTask) -> Score:
-    total = len(task.pairs.assertions) if task.pairs is not None else 1
-    return Score(
-        score=0.0,
-        passed=False,
-        scored_by="extraction",
-        explanation=f"no program that defines or completes {task.row.entry_point} in the reply",
-        metrics={
-            "extracted": False,
-            "pass_rate": 0.0,
-            "asserts_passed": 0,
-            "asserts_total": total,
-            "known_issues": ",".join(task.issues),
-        },
-    )
-
-
-def _score(task: HumanEvalTask, program: Program, verdict: Verdict) -> Score:
-    job = verdict.job
-    return Score(
-        score=1.0 if verdict.all_passed else 0.0,
-        passed=verdict.all_passed,
-        scored_by=verdict.method,
-        answer=program.source,
-        explanation=_explanation(verdict),
-        metrics={
-            "extracted": True,
-            "program_shape": program.shape,
-            "pass_rate": verdict.pass_rate,
-            "asserts_passed": verdict.passed,
-            "asserts_total": verdict.total,
-            "exact_match": programs.same_program(program.source, task.reference),
-            "known_issues": ",".join(task.issues),
-            "sandbox": job.backend,
-            "limit": job.limit,
-            "exit_status": job.exit_status,
-            "cpu_s": job.cpu_s,
-            "wall_s": job.wall_s,
-            "peak_memory_bytes": job.peak_memory_bytes,
-        },
-    )
-
-
-def _explanation(verdict: Verdict) -> str:
-    unit = "asserts hold" if verdict.method == "pairs" else "test passed"
-    summary = f"{verdict.passed} of {verdict.total} {unit}"
-    return "; ".join([summary, *verdict.faults[:1]])

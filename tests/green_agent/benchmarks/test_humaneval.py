@@ -200,11 +200,11 @@ class TestScores:
         assert scores["HumanEval/0"].metrics == {
             "extracted": False,
             "pass_rate": 0.0,
-            "asserts_passed": 0,
-            "asserts_total": 7,
+            "checks_passed": 0,
+            "checks_total": 7,
             "known_issues": "",
         }
-        assert scores["HumanEval/53"].metrics["asserts_total"] == 1
+        assert scores["HumanEval/53"].metrics["checks_total"] == 1
 
     async def test_a_score_carries_what_was_measured(self, sandbox: Sandbox) -> None:
         reply = fenced("def truncate_number(number):\n    return number - 3.0")
@@ -223,8 +223,8 @@ class TestScores:
                 "extracted": True,
                 "program_shape": "whole",
                 "pass_rate": 1 / 3,
-                "asserts_passed": 1,
-                "asserts_total": 3,
+                "checks_passed": 1,
+                "checks_total": 3,
                 "exact_match": False,
                 "known_issues": "",
                 "sandbox": sandbox.info.backend,
@@ -239,7 +239,7 @@ class TestScores:
         endless = await score(HastySandbox(sandbox), "HumanEval/13", loop)
         right = await score(sandbox, "HumanEval/13", fenced(BY_ID["HumanEval/13"].reference))
 
-        assert (endless.score, endless.metrics["asserts_passed"]) == (0.0, 0)
+        assert (endless.score, endless.metrics["checks_passed"]) == (0.0, 0)
         assert endless.explanation == "0 of 4 asserts hold; assert 1 of 4: the call ran out of time"
         assert right.score == 1.0
 

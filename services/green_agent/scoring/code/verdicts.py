@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
 from services.contract.execution import CallResult, Calls, CallStatus, Job, JobResult, Limits, Split
@@ -33,7 +33,7 @@ class Cells(Protocol):
 class Verdict:
     """What a program achieved."""
 
-    method: Literal["pairs", "split"]
+    method: Literal["pairs", "split", "guarded", "stdout"]
     passed: int
     """Units that hold: asserts, or the whole test as one."""
     total: int
@@ -41,6 +41,9 @@ class Verdict:
     faults: tuple[str, ...]
     """One line for each unit that does not hold. Neither tests nor expected values are quoted."""
     job: JobResult
+    """The job the verdict rests on; of several, the one that decided."""
+    metrics: Mapping[str, float | int | bool | str | None] = field(default_factory=dict)
+    """What the method or the benchmark measured beside it."""
 
     @property
     def pass_rate(self) -> float:
