@@ -21,11 +21,14 @@ from pydantic import JsonValue
 
 from services.contract import agreement, estimators
 from services.contract.assessment import Plan, PlannedTrial
+from services.contract.measures import EXACT_MATCH, ORACLE, PASS_RATE, measures
 from services.contract.outcomes import POLICY
 from services.contract.results import (
     AGENTBUSTERS_SECTIONS,
     AssessmentResult,
     DatasetScore,
+    Measure,
+    Measures,
     OverallScore,
     Section,
     SectionScore,
@@ -319,7 +322,8 @@ def _trials_of(plan: Plan, section: Section) -> list[PlannedTrial]:
 def _datasets(plan: Plan, by_key: Mapping[str, TaskResult]) -> dict[str, DatasetScore]:
     scores: dict[str, DatasetScore] = {}
     for benchmark in plan.benchmarks:
-        count = tally([trial for trial in plan.trials if trial.benchmark == benchmark.name], by_key)
+        trials = [trial for trial in plan.trials if trial.benchmark == benchmark.name]
+        count = tally(trials, by_key)
         if not count.planned:
             continue
         interval = count.interval(seed=derive(plan.seed, "interval", benchmark.name))
@@ -333,8 +337,41 @@ def _datasets(plan: Plan, by_key: Mapping[str, TaskResult]) -> dict[str, Dataset
             upper=100 * count.upper,
             interval_low=None if interval is None else 100 * interval.low,
             interval_high=None if interval is None else 100 * interval.high,
+            measures=_measures(plan, benchmark.name, trials, by_key),
+            by_stratum=_by_stratum(plan, benchmark.name, trials, by_key),
         )
     return scores
+
+
+def _measures(
+    plan: Plan, name: str, trials: Sequence[PlannedTrial], by_key: Mapping[str, TaskResult]
+) -> Measures | None:
+    """None for single trials that tell nothing beside their score."""
+    told = {fact for trial in trials if trial.key in by_key for fact in by_key[trial.key].metrics}
+    if plan.num_trials == 1 and not told & {PASS_RATE, EXACT_MATCH, ORACLE}:
+        return None
+    return measures(trials, by_key, k=plan.k, seed=derive(plan.seed, "measures", name))
+
+
+def _by_stratum(
+    plan: Plan, name: str, trials: Sequence[PlannedTrial], by_key: Mapping[str, TaskResult]
+) -> dict[str, Measure]:
+    strata = sorted({trial.stratum for trial in trials})
+    if len(strata) < 2:
+        return {}
+    found = {}
+    for stratum in strata:
+        count = tally([trial for trial in trials if trial.stratum == stratum], by_key)
+        interval = count.interval(seed=derive(plan.seed, "interval", name, stratum))
+        tasks = len({trial.task_id for trial in trials if trial.stratum == stratum})
+        found[stratum] = Measure(
+            value=count.mean,
+            n=len(count.task_scores),
+            left_out=tasks - len(count.task_scores),
+            lower=None if interval is None else interval.low,
+            upper=None if interval is None else interval.high,
+        )
+    return found
 
 
 def _summary(plan: Plan) -> dict[str, JsonValue]:

@@ -52,6 +52,14 @@ def pass_hat_k(*, trials: int, successes: int, k: int) -> float | None:
     return comb(successes, k) / comb(trials, k)
 
 
+def relative_success(*, accuracy: float, base: float) -> float | None:
+    """Share of what `base` left to gain that was gained, per cent; negative for a loss. Both 0..100.
+
+    None when nothing was left. Known as RSR, (accuracy - base) / (100 - base) * 100.
+    """
+    return None if base == 100 else 100 * (accuracy - base) / (100 - base)
+
+
 def wilson(*, successes: int, trials: int) -> Interval:
     """Wilson 95 % interval of a share. Raises ValueError without a trial."""
     if not 0 <= successes <= trials or trials < 1:

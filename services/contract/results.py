@@ -15,7 +15,7 @@ from services.contract.conversation import ModelFacts, Transcript, Usage
 from services.contract.judgements import Judgement
 from services.contract.outcomes import POLICY, Outcome
 
-SCHEMA_VERSION: Final = "2.1"
+SCHEMA_VERSION: Final = "2.2"
 
 
 class Section(StrEnum):
@@ -186,6 +186,52 @@ class SectionScore(_Row):
     sub_scores: dict[str, float | None] = Field(default_factory=dict)
 
 
+class Measure(_Row):
+    """A mean over tasks, 0..1; None when no task has what it takes."""
+
+    value: float | None
+    n: int
+    """Tasks in the mean."""
+    left_out: int = 0
+    """Tasks with too few scored trials, or without the fact."""
+    lower: float | None = None
+    upper: float | None = None
+    """95 % interval; None where the spread is unknown."""
+
+
+class MeasuresOfIteration(_Row):
+    """How right the solutions were as of one iteration of the agent's chains."""
+
+    iteration: int
+    n: int
+    """Trials whose solution could be scored."""
+    accuracy: float | None
+    """0..1, mean over tasks."""
+    lower: float | None = None
+    upper: float | None = None
+    refined: int = 0
+    undecided: int = 0
+    to_right: int = 0
+    """Trials that were wrong one iteration before and are right now."""
+    to_wrong: int = 0
+
+
+class Measures(_Row):
+    """What repeated trials and trajectories of one benchmark say. Source: code-and-math specification 6."""
+
+    pass_at: dict[int, Measure] = Field(default_factory=dict)
+    """pass@k, unbiased, by k."""
+    pass_hat: dict[int, Measure] = Field(default_factory=dict)
+    """pass^k: all of k fresh trials succeed, by k."""
+    average_pass_rate: Measure | None = None
+    """Share of a trial's checks that hold."""
+    exact_match: Measure | None = None
+    """Same program, or same text of the answer, as the reference."""
+    oracle_best_of_trajectory: Measure | None = None
+    """Trials in which some solution on the way was right. Takes the answer key to know, so it is never a score."""
+    accuracy_by_iteration: list[MeasuresOfIteration] = Field(default_factory=list)
+
+
 class DatasetScore(_Row):
     """One benchmark inside its section, 0..100."""
 
@@ -198,6 +244,10 @@ class DatasetScore(_Row):
     upper: float
     interval_low: float | None = None
     interval_high: float | None = None
+    measures: Measures | None = None
+    """Where trials were repeated, or the benchmark measures more than its score."""
+    by_stratum: dict[str, Measure] = Field(default_factory=dict)
+    """Mean score of each task type, 0..1; empty when there is only one."""
 
 
 class AssessmentResult(_Row):

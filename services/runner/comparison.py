@@ -13,7 +13,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from services.contract.estimators import bootstrap_mean
+from services.contract.estimators import bootstrap_mean, relative_success
 from services.contract.outcomes import POLICY
 from services.contract.results import TaskResult
 from services.contract.seeds import derive
@@ -39,6 +39,8 @@ class Difference:
     better: int
     """Tasks in which the first scored more."""
     worse: int
+    rsr: float | None
+    """Share of what the second left to gain that the first gained, per cent; None when nothing was left."""
     left_out: int
     """Tasks that one of the two has no score for."""
 
@@ -66,7 +68,7 @@ def compare(
 
 def table_of(found: Sequence[Difference], names: tuple[str, str]) -> str:
     """Aligned text; says what is compared."""
-    head = ("", "first", "second", "difference", "95 % interval", "better/worse", "tasks", "left out")
+    head = ("", "first", "second", "difference", "95 % interval", "RSR", "better/worse", "tasks", "left out")
     body = [
         (
             row.benchmark,
@@ -74,6 +76,7 @@ def table_of(found: Sequence[Difference], names: tuple[str, str]) -> str:
             "-" if row.second is None else f"{row.second:.1f}",
             "-" if row.difference is None else f"{row.difference:+.1f}",
             "unknown" if row.low is None or row.high is None else f"{row.low:+.1f}..{row.high:+.1f}",
+            "-" if row.rsr is None else f"{row.rsr:+.1f}",
             f"{row.better}/{row.worse}",
             str(row.tasks),
             str(row.left_out),
@@ -100,15 +103,18 @@ def _task_scores(rows: Iterable[TaskResult]) -> dict[tuple[str, str], float]:
 def _difference(name: str, pairs: Sequence[tuple[float, float]], *, left_out: int, seed: int) -> Difference:
     gaps = [100 * (one - other) for one, other in pairs]
     interval = bootstrap_mean(gaps, seed=derive(seed, "difference", name)) if len(gaps) > 1 else None
+    first = 100 * fmean(one for one, _ in pairs) if pairs else None
+    second = 100 * fmean(other for _, other in pairs) if pairs else None
     return Difference(
         benchmark=name,
-        first=100 * fmean(one for one, _ in pairs) if pairs else None,
-        second=100 * fmean(other for _, other in pairs) if pairs else None,
+        first=first,
+        second=second,
         difference=fmean(gaps) if gaps else None,
         low=None if interval is None else interval.low,
         high=None if interval is None else interval.high,
         tasks=len(pairs),
         better=sum(gap > 0 for gap in gaps),
         worse=sum(gap < 0 for gap in gaps),
+        rsr=None if first is None or second is None else relative_success(accuracy=first, base=second),
         left_out=left_out,
     )

@@ -5,13 +5,12 @@ Scores and their intervals come from `contract.aggregation`; formulas from `cont
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from services.contract.conversation import Usage
-from services.contract.estimators import pass_at_k, pass_hat_k
-from services.contract.outcomes import POLICY, Outcome
+from services.contract.outcomes import Outcome
 from services.contract.results import TaskResult
 
 
@@ -35,18 +34,6 @@ class Quantiles:
     p90: float
     p99: float
     largest: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reliability:
-    """Repeated trials of the same tasks, means over tasks, 0..1; tasks with fewer than `k` scored trials are left out."""
-
-    k: int
-    at_least_once: float
-    """pass@k: at least one of k trials passes."""
-    every_time: float
-    """pass^k: all of k trials pass."""
-    tasks: int
 
 
 def faults(rows: Iterable[TaskResult]) -> list[Fault]:
@@ -95,22 +82,3 @@ def usage_total(rows: Iterable[TaskResult]) -> Usage:
     for row in rows:
         total += row.usage
     return total
-
-
-def reliability(rows: Iterable[TaskResult], *, num_trials: int) -> list[Reliability]:
-    """pass@k and pass^k for k = 1..num_trials; empty for single trials or when no task has k scored trials."""
-    by_task: dict[tuple[str, str], list[bool]] = defaultdict(list)
-    for row in rows:
-        if POLICY[row.outcome].counts:
-            by_task[row.benchmark, row.task_id].append(row.passed)
-    found: list[Reliability] = []
-    for k in range(1, num_trials + 1 if num_trials > 1 else 1):
-        enough = [passes for passes in by_task.values() if len(passes) >= k]
-        if not enough:
-            break
-        once = [pass_at_k(trials=len(p), successes=sum(p), k=k) or 0.0 for p in enough]
-        each = [pass_hat_k(trials=len(p), successes=sum(p), k=k) or 0.0 for p in enough]
-        found.append(
-            Reliability(k=k, at_least_once=sum(once) / len(once), every_time=sum(each) / len(each), tasks=len(enough))
-        )
-    return found

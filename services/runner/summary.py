@@ -36,7 +36,16 @@ def table_of(report: Report) -> str:
             f"{counted}/{planned}",
         )
     )
-    return "\n".join([*lines, *([""] if lines else []), *aligned([_HEAD, *body])])
+    return "\n".join([*lines, *([""] if lines else []), *aligned([_HEAD, *body]), *_measures(report)])
+
+
+def _measures(report: Report) -> list[str]:
+    """Nothing for single trials that measure nothing beside their score."""
+    body = [
+        (f"{item.benchmark} {item.name}", _points(item.value), _range(item.low, item.high), str(item.n))
+        for item in report.view.measures
+    ]
+    return ["", *aligned([("measure", "value", "95 % interval", "n"), *body])] if body else []
 
 
 def summary_object(outcome: RunOutcome) -> dict[str, JsonValue]:

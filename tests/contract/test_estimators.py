@@ -11,6 +11,7 @@ from services.contract.estimators import (
     bootstrap_mean,
     pass_at_k,
     pass_hat_k,
+    relative_success,
     score_interval,
     weighted_interval,
     wilson,
@@ -121,3 +122,12 @@ def test_a_part_whose_scores_are_all_zero_still_leaves_the_whole_uncertain() -> 
     zeros = Estimate(weight=1.0, mean=0.0, interval=wilson(successes=0, trials=10))
 
     assert weighted_interval([zeros, zeros]).high > 0.15
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "base", "expected"), [(96.6, 82.8, 80.2326), (83.2, 49.4, 66.7984), (70, 80, -50), (100, 100, None)]
+)
+def test_relative_success_gives_the_published_values(accuracy: float, base: float, expected: float | None) -> None:
+    found = relative_success(accuracy=accuracy, base=base)
+
+    assert found == (expected if expected is None else pytest.approx(expected, abs=1e-4))

@@ -1,9 +1,8 @@
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.contract.outcomes import Outcome
-from services.runner.statistics import faults, histogram, quantiles, reliability, usage_total
+from services.runner.statistics import faults, histogram, quantiles, usage_total
 from tests.runner.support.rows import make_plan, make_row
 
 
@@ -57,19 +56,3 @@ def test_unknown_usage_stays_unknown_in_a_sum() -> None:
     total = usage_total(make_row(trial) for trial in trials)
 
     assert (total.input_tokens, total.output_tokens, total.cost_usd) == (240, 80, None)
-
-
-def test_reliability_of_repeated_trials_follows_the_estimators() -> None:
-    plan = make_plan(tasks=1, trials=2)
-    passing = {"alpha": (1.0, 0.0), "beta": (1.0, 1.0)}
-    rows = [make_row(trial, score=passing[trial.benchmark][trial.trial]) for trial in plan.trials]
-
-    found = reliability(rows, num_trials=2)
-
-    assert [(item.k, item.tasks) for item in found] == [(1, 2), (2, 2)]
-    assert [item.at_least_once for item in found] == pytest.approx([0.75, 1.0])
-    assert [item.every_time for item in found] == pytest.approx([0.75, 0.5])
-
-
-def test_single_trials_tell_nothing_of_reliability() -> None:
-    assert reliability([make_row(make_plan(tasks=1).trials[0])], num_trials=1) == []

@@ -38,6 +38,7 @@ def render_markdown(view: ReportView) -> str:
             for section in view.sections
             if section.score.sub_scores
         ),
+        *_measures(view),
         "## Outcomes",
         _table(["outcome", "trials"], [[words(label), str(number)] for label, number in view.outcomes]),
         *_faults(view),
@@ -70,6 +71,16 @@ def _faults(view: ReportView) -> list[str]:
         return []
     rows = [[words(f.outcome), f.kind, f.benchmark, str(f.count), line(f.example)] for f in view.faults]
     return ["## Failures by kind", _table(["outcome", "kind", "benchmark", "trials", "first message"], rows)]
+
+
+def _measures(view: ReportView) -> list[str]:
+    if not view.measures:
+        return []
+    rows = [
+        [item.benchmark, item.name, points(item.value), span(item.low, item.high), str(item.n), str(item.left_out)]
+        for item in view.measures
+    ]
+    return ["## Measures", _table(["benchmark", "measure", "value", "95 % interval", "n", "tasks left out"], rows)]
 
 
 def _usage(view: ReportView) -> str:

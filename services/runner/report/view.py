@@ -15,6 +15,7 @@ from services.contract.outcomes import POLICY, Outcome
 from services.contract.results import AssessmentResult, DatasetScore, OverallScore, SectionScore, TaskResult
 from services.runner import statistics
 from services.runner.journal import RunRecord, RunStatus, StoredTranscript
+from services.runner.report.measures import MeasureLine, lines_of
 
 REFERENCE_FINGERPRINT: Final = "reference-engine"
 """How the `system_fingerprint` of the engine without a model begins (inference specification 8)."""
@@ -85,7 +86,7 @@ class ReportView:
     agent_s: statistics.Quantiles | None
     latency_bins: list[tuple[float, float, int]]
     usage: Usage
-    reliability: list[statistics.Reliability]
+    measures: list[MeasureLine]
     retried: int
     duration_s: float | None
     trials: list[TrialView]
@@ -130,7 +131,7 @@ def build_view(
         agent_s=statistics.quantiles(spoken),
         latency_bins=statistics.histogram(spoken, bins=24),
         usage=statistics.usage_total(rows),
-        reliability=statistics.reliability(rows, num_trials=run.plan.num_trials),
+        measures=lines_of(result.dataset_scores),
         retried=sum(bool(row.attempts) for row in rows),
         duration_s=_duration_s(run),
         trials=trials,

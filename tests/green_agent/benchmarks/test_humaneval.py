@@ -202,6 +202,7 @@ class TestScores:
             "pass_rate": 0.0,
             "checks_passed": 0,
             "checks_total": 7,
+            "exact_match": False,
             "known_issues": "",
         }
         assert scores["HumanEval/53"].metrics["checks_total"] == 1
@@ -218,7 +219,7 @@ class TestScores:
             passed=False,
             scored_by="pairs",
             answer="def truncate_number(number):\n    return number - 3.0",
-            explanation="1 of 3 asserts hold; assert 2 of 3: does not hold",
+            explanation="1 of 3 checks passed; assert 2 of 3: does not hold",
             metrics={
                 "extracted": True,
                 "program_shape": "whole",
@@ -240,7 +241,7 @@ class TestScores:
         right = await score(sandbox, "HumanEval/13", fenced(BY_ID["HumanEval/13"].reference))
 
         assert (endless.score, endless.metrics["checks_passed"]) == (0.0, 0)
-        assert endless.explanation == "0 of 4 asserts hold; assert 1 of 4: the call ran out of time"
+        assert endless.explanation == "0 of 4 checks passed; assert 1 of 4: the call ran out of time"
         assert right.score == 1.0
 
     @pytest.mark.parametrize(
