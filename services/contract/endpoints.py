@@ -96,7 +96,7 @@ def endpoint_from_environment(env: Mapping[str, str], *, role: RoleName = "agent
     """The endpoint that the variables of the guides describe.
 
     The agent: OPENAI_BASE_URL, OPENAI_API_BASE, SGLANG_API_BASES (the last two take lists), OPENAI_API_KEY; or ANTHROPIC_API_KEY,
-    ANTHROPIC_BASE_URL; LLM_MODEL, LLM_PROVIDER, PURPLE_LLM_TEMPERATURE, PURPLE_MAX_TOKENS. The judge: OPENAI_EVAL_API_BASE,
+    ANTHROPIC_BASE_URL; LLM_MODEL, LLM_PROVIDER, PURPLE_LLM_TEMPERATURE, PURPLE_TOP_P, PURPLE_TOP_K, PURPLE_MAX_TOKENS. The judge: OPENAI_EVAL_API_BASE,
     OPENAI_EVAL_API_KEY, EVAL_LLM_MODEL first, then the agent's. Raises EndpointError naming the variables at fault.
     """
     found = _judge_place(env) if role == "judge" else None
@@ -128,7 +128,7 @@ class _Place(BaseModel):
 
 def _judge_place(env: Mapping[str, str]) -> _Place | None:
     """The judge's own pair. Neither half of it is ever completed from the agent's variables."""
-    key, urls = _key(env, "OPENAI_EVAL_API_KEY"), _list(env, "OPENAI_EVAL_API_BASE")
+    key, urls = key_of(env, "OPENAI_EVAL_API_KEY"), _list(env, "OPENAI_EVAL_API_BASE")
     if not urls and key is None:
         return None
     sources = {"url": "OPENAI_EVAL_API_BASE" if urls else "default of openai"}
@@ -143,8 +143,8 @@ def _judge_place(env: Mapping[str, str]) -> _Place | None:
 
 
 def _agent_place(env: Mapping[str, str]) -> _Place:
-    openai_key, anthropic_key = _key(env, "OPENAI_API_KEY"), _key(env, "ANTHROPIC_API_KEY")
-    source, urls = _agreed_urls(env)
+    openai_key, anthropic_key = key_of(env, "OPENAI_API_KEY"), key_of(env, "ANTHROPIC_API_KEY")
+    source, urls = agreed_urls(env)
     provider = _provider(env, has_openai=bool(urls) or openai_key is not None, has_anthropic=anthropic_key is not None)
     if provider == "anthropic":
         url = env.get("ANTHROPIC_BASE_URL", "").strip()
@@ -178,8 +178,12 @@ def _provider(env: Mapping[str, str], *, has_openai: bool, has_anthropic: bool) 
     raise EndpointError(NOTHING_CONFIGURED)
 
 
-def _agreed_urls(env: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """The variable that decides and its URLs. Raises EndpointError when two variables name different servers."""
+def agreed_urls(env: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """The variable that decides and its base URLs, ending in /v1; empty when none is set.
+
+    SGLANG_API_BASES, OPENAI_API_BASE and OPENAI_BASE_URL, each a list with commas. Raises EndpointError naming both variables
+    when two of them name different servers.
+    """
     given = {
         name: urls
         for name in ("SGLANG_API_BASES", "OPENAI_API_BASE", "OPENAI_BASE_URL")
@@ -208,7 +212,8 @@ def _list(env: Mapping[str, str], name: str) -> list[str]:
     return [part for part in re.split(r"[,\s]+", env.get(name, "")) if part]
 
 
-def _key(env: Mapping[str, str], name: str) -> SecretStr | None:
+def key_of(env: Mapping[str, str], name: str) -> SecretStr | None:
+    """The key in a variable; None when it is not set or says, as `None` and `EMPTY` do, that there is none."""
     value = env.get(name, "").strip()
     return None if value.lower() in NO_KEYS else SecretStr(value)
 
@@ -222,7 +227,12 @@ def _model(env: Mapping[str, str], role: RoleName) -> str:
 
 
 def _agent_sampling(env: Mapping[str, str]) -> dict[str, float | int]:
-    readers = {"temperature": ("PURPLE_LLM_TEMPERATURE", float), "max_tokens": ("PURPLE_MAX_TOKENS", int)}
+    readers = {
+        "temperature": ("PURPLE_LLM_TEMPERATURE", float),
+        "top_p": ("PURPLE_TOP_P", float),
+        "top_k": ("PURPLE_TOP_K", int),
+        "max_tokens": ("PURPLE_MAX_TOKENS", int),
+    }
     values: dict[str, float | int] = {}
     for field, (name, reader) in readers.items():
         if not (text := env.get(name, "").strip()):

@@ -1,11 +1,13 @@
 """The one way to call a model, for purple and the judge. Failures are values; retries live here and nowhere else.
 
-Specification: inference 7. Several replicas behind one endpoint are told apart in the record; so far the first is used.
+Specification: inference 7. An endpoint of several replicas: all calls of a trial go to the one that its task and trial
+choose, so that a conversation finds its prefix in the cache; none takes over for another.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -64,9 +66,19 @@ AS_CONFIGURED: Final = Sampling()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _Replica:
+    """One server of the endpoint."""
+
+    url: str
+    dialect: Dialect
+    budget: ContextBudget
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Call:
     request: ModelRequest
     key: CallKey
+    replica: _Replica
     deadline: float
     attempts: list[ModelAttempt] = field(default_factory=list)
 
@@ -91,9 +103,7 @@ class ModelClient:
         if endpoint.api_key is not None:
             register_secret(endpoint.api_key.get_secret_value())
         self.endpoint = endpoint
-        self._url = endpoint.urls[0]
-        self._dialect = _dialect(endpoint, self._url, max_connections)
-        self._budget = ContextBudget(dialect=self._dialect, limit=endpoint.max_model_len, patience_s=probe_s)
+        self._replicas = tuple(_replica(endpoint, url, max_connections, probe_s) for url in endpoint.urls)
         self._slots = asyncio.Semaphore(max_connections)
         self._clock = clock
         self._sleep = sleep
@@ -125,7 +135,7 @@ class ModelClient:
             response_format=response_format,
             sampling=self._sampling(sampling, key),
         )
-        call = _Call(request=request, key=key, deadline=deadline)
+        call = _Call(request=request, key=key, replica=self._chosen(key), deadline=deadline)
         if self._clock() >= deadline:
             return self._failure(call, Outcome.AGENT_ERROR, "deadline", "the deadline had passed before the call")
         try:
@@ -141,29 +151,39 @@ class ModelClient:
 
     async def context_length(self) -> int | None:
         """Tokens of prompt and answer together: as configured, else as the server reports it; None when nobody says."""
-        return await self._budget.length()
+        return await self._replicas[0].budget.length()
 
     async def count_tokens(self, messages: Sequence[ChatMessage]) -> int | None:
         """Tokens of a prompt by the server's tokenizer; None when it has none or cannot be reached."""
         request = ModelRequest(messages=messages, tools=(), response_format=None, sampling=AS_CONFIGURED)
-        return await self._budget.tokens(request)
+        return await self._replicas[0].budget.tokens(request)
 
     async def aclose(self) -> None:
         """Close all connections; calls in flight end as `cancelled`."""
         self._closed.set()
-        await self._dialect.aclose()
+        for replica in self._replicas:
+            await replica.dialect.aclose()
+
+    def _chosen(self, key: CallKey) -> _Replica:
+        """The replica of a trial: the highest hash of its index, the task and the trial. Addresses and ports do not matter."""
+
+        def weight(index: int) -> bytes:
+            return hashlib.blake2b(repr((index, key.task_id, key.trial)).encode(), digest_size=8).digest()
+
+        return self._replicas[max(range(len(self._replicas)), key=weight)]
 
     async def _until_answered(self, call: _Call) -> Completion | ModelFailure:
         try:
-            request = await self._budget.fit(call.request)
+            request = await call.replica.budget.fit(call.request)
         except NoRoomError as error:
             failure = self._failure(call, Outcome.INFRA_ERROR, "context_overflow", str(error))
             return replace(failure, prompt_tokens=error.prompt_tokens, context_limit=error.limit)
         tries = 0
+        dialect = call.replica.dialect
         while not self._closed.is_set():
-            started, sent = self._clock(), self._sent(request.sampling)
+            started, sent = self._clock(), _sent(dialect, request.sampling)
             try:
-                return self._answer(call, request, await self._dialect.complete(request))
+                return self._answer(call, request, await dialect.complete(request))
             except EmptyContentError as error:
                 self._record(call, "empty_content", 200, str(error), started)
                 return self._failure(call, Outcome.INFRA_ERROR, "empty_content", str(error))
@@ -187,7 +207,7 @@ class ModelClient:
         sizes = overflow(fault)
         if sizes is None:
             return failure
-        limit = sizes.limit if sizes.limit is not None else self._budget.limit
+        limit = sizes.limit if sizes.limit is not None else call.replica.budget.limit
         return replace(failure, prompt_tokens=sizes.prompt_tokens, context_limit=limit)
 
     def _drop_parameter(self, call: _Call, fault: HttpFault, sent: Collection[str], started: float) -> bool:
@@ -195,18 +215,10 @@ class ModelClient:
         name = rejected_parameter(fault, sent)
         if name is None:
             return False
-        self._dialect.unsupported.add(name)
+        call.replica.dialect.unsupported.add(name)
         self._record(call, f"rejected_{name}", fault.status, fault.message, started)
         log.warning("sampling_parameter_dropped", parameter=name, model=self.endpoint.model)
         return True
-
-    def _sent(self, sampling: Sampling) -> set[str]:
-        """Names of the parameters of the next request, before other calls learn more about the model."""
-        in_force = self._dialect.in_force(sampling)
-        names = {name for name in OPTIONAL_PARAMETERS if getattr(in_force, name, None) is not None}
-        if "max_tokens" in names & self._dialect.unsupported:
-            names.add("max_completion_tokens")  # its other spelling, which is sent instead
-        return names - self._dialect.unsupported
 
     def _wait_s(self, call: _Call, fault: HttpFault, tries: int) -> float:
         """Seconds before the next try; the same for the same call and try, so that a run repeats."""
@@ -224,7 +236,7 @@ class ModelClient:
         )
         try:
             async with asyncio.timeout(self._probe_s):
-                await self._dialect.complete(probe)
+                await call.replica.dialect.complete(probe)
         except TimeoutError:
             message = f"no answer by the deadline, and none within {self._probe_s:g} s to a probe of one token"
             return self._failure(call, Outcome.INFRA_ERROR, "engine_stalled", message)
@@ -240,6 +252,7 @@ class ModelClient:
 
     def _answer(self, call: _Call, request: ModelRequest, reply: Reply) -> Completion:
         said = read_reply(reply, request.response_format)
+        dialect = call.replica.dialect
         calls = len(call.attempts) + 1
         return Completion(
             text=said.text,
@@ -247,16 +260,16 @@ class ModelClient:
             finish=said.finish,
             refused=said.refused,
             usage=replace(reply.usage, calls=calls, cost_usd=_cost(reply.usage, self.endpoint.price)),
-            flags=(*said.flags, *(f"dropped_{name}" for name in sorted(self._dialect.unsupported))),
+            flags=(*said.flags, *(f"dropped_{name}" for name in sorted(dialect.unsupported))),
             attempts=tuple(call.attempts),
-            replica=self._url,
+            replica=call.replica.url,
             fingerprint=reply.fingerprint,
-            sampling=self._dialect.in_force(request.sampling),
+            sampling=dialect.in_force(request.sampling),
         )
 
     def _record(self, call: _Call, kind: str, status: int | None, message: str, started: float) -> None:
         attempt = ModelAttempt(
-            replica=self._url,
+            replica=call.replica.url,
             kind=kind,
             status=status,
             message=redact(message)[:MAX_MESSAGE],
@@ -283,6 +296,24 @@ class ModelClient:
             max_tokens=endpoint.max_tokens if asked.max_tokens is None else asked.max_tokens,
             seed=key.seed if asked.seed is None else asked.seed,
         )
+
+
+def _sent(dialect: Dialect, sampling: Sampling) -> set[str]:
+    """Names of the parameters of the next request, before other calls learn more about the model."""
+    in_force = dialect.in_force(sampling)
+    names = {name for name in OPTIONAL_PARAMETERS if getattr(in_force, name, None) is not None}
+    if "max_tokens" in names & dialect.unsupported:
+        names.add("max_completion_tokens")  # its other spelling, which is sent instead
+    return names - dialect.unsupported
+
+
+def _replica(endpoint: Endpoint, url: str, max_connections: int, patience_s: float) -> _Replica:
+    dialect = _dialect(endpoint, url, max_connections)
+    return _Replica(
+        url=url,
+        dialect=dialect,
+        budget=ContextBudget(dialect=dialect, limit=endpoint.max_model_len, patience_s=patience_s),
+    )
 
 
 def _dialect(endpoint: Endpoint, url: str, max_connections: int) -> Dialect:

@@ -94,6 +94,7 @@ def test_a_generator_without_a_limit_is_asked_for_as_many_as_the_plan_could_take
     ("config", "fault"),
     [
         ({"max_steps": 5}, "config.max_steps: no data set of the selection has this key"),
+        ({"split": "test"}, "config.split: no data set of the selection has this key"),
         ({"fill": "generate", "datasets": ["humaneval"]}, "suite 't' has no data set 'humaneval'"),
         ({"humaneval_limit": 3}, "config.humaneval_limit: suite 't' has no data set 'humaneval'"),
         ({"option_limit": 3}, "config.option_limit: unknown data set 'option'; did you mean 'options'?"),
@@ -125,6 +126,19 @@ def test_max_steps_reaches_the_markets_and_is_checked_like_theirs(tmp_path: Path
 
     assert settled(tmp_path, {"max_steps": 9}, suite=suite).entries[0].model_dump()["max_steps"] == 9
     assert "config.max_steps" in refused(tmp_path, {"max_steps": 1}, suite=suite)
+
+
+def test_a_key_of_entries_reaches_each_that_has_it_and_is_recorded_as_the_requests(tmp_path: Path) -> None:
+    suite = "name: t\ndatasets: [{type: humaneval, sanitize: 'off'}, {type: options}]\n"
+
+    found = settled(tmp_path, {"sanitize": "entry_closure", "score_intermediates": False, "k": "4, 2"}, suite=suite)
+
+    code, options = found.entries
+    assert (code.model_dump()["sanitize"], code.model_dump()["score_intermediates"]) == ("entry_closure", False)
+    assert "sanitize" not in options.model_dump()
+    assert found.recorded["datasets.humaneval.sanitize"] == {"value": "entry_closure", "source": "request"}
+    assert found.recorded["k"] == {"value": [4, 2], "source": "request"}
+    assert "config.sanitize" in refused(tmp_path, {"sanitize": "wash"}, suite=suite)
 
 
 def test_a_green_without_a_suite_of_its_own_takes_any_data_set_with_default_keys(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.contract.conversation import AgentSession, Reply
+from services.contract.conversation import AgentSession, Iteration, Reply, Trace
 from services.contract.outcomes import AgentFailure, Failure, Outcome
 from services.green_agent.benchmarks.base import Task
 from services.green_agent.session import Session, Terms
@@ -100,3 +100,26 @@ async def test_no_more_messages_are_in_flight_than_the_assessment_allows_whateve
     assert [row.score for row in rows] == [1.0] * 6
     assert agent.most_in_flight <= FAST.max_concurrency
     assert sum(agent.asked.values()) == 24
+
+
+class Tracer(Crowd):
+    """Tells how it came to its answer, a key included."""
+
+    async def ask(self, text: str, deadline: float) -> Reply:
+        key = "sk-" + "a" * 24
+        step = Iteration(solution=f"use {key}", report=f"{key} is right", decision=f"yes {key}", verdict="yes")
+        return Reply(text=text, trace=Trace(strategy="s", iterations=(step, Iteration())))
+
+
+async def test_what_looks_like_a_key_is_masked_in_traces_too() -> None:
+    first = session(Tracer(takes_s=0), places=1)
+
+    await first.ask("x")
+
+    reply = first.transcript.turns[0].reply
+    assert reply is not None
+    assert reply.trace is not None
+    told = reply.trace.iterations[0]
+    assert "sk-" + "a" * 24 not in reply.model_dump_json()
+    assert (told.solution or "").startswith("use ")
+    assert reply.trace.iterations[1].solution is None
