@@ -1,20 +1,29 @@
-"""How far raters agree beyond chance: Cohen, Fleiss, Krippendorff, each formula once. Pure.
+"""How far raters agree: Cohen, Fleiss, Krippendorff, and what is said of two who give points, each formula once. Pure.
 
-Values are 1 for agreement, 0 for what chance would give, below 0 for less; None where the ratings do not vary, so that chance
-cannot be told from agreement.
+Kappa and alpha are 1 for agreement, 0 for what chance would give, below 0 for less; None where the ratings do not vary, so
+that chance cannot be told from agreement.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import isnan
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from services.contract.estimators import RESAMPLES, Interval
 from services.contract.judgements import Judgement
 from services.contract.results import TaskResult
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Counts = NDArray[np.float64]
 
 Method = Literal["cohen_kappa", "fleiss_kappa", "krippendorff_alpha"]
 
@@ -178,4 +187,179 @@ def cohen_kappa_interval(clusters: Sequence[Sequence[tuple[bool, bool]]], *, see
         return None
     kappas = (observed[defined] - expected[defined]) / (1 - expected[defined])
     low, high = np.percentile(kappas, [2.5, 97.5])
+    return Interval(low=float(low), high=float(high))
+
+
+Pair = tuple[float, float]
+"""Points of the first rater and of the second for the same thing."""
+_NO_SPREAD: Final = 1e-12
+"""Below this a variance of points is rounding."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """A figure with its 95 % interval; value None: undefined; interval None: the data do not show their spread."""
+
+    value: float | None
+    interval: Interval | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PointsAgreement:
+    """How far the points of a second rater agree with those of a first, in points where they are no shares."""
+
+    units: int
+    same_grade: Estimate
+    exact: Estimate
+    within_one: Estimate
+    mean_absolute_error: Estimate
+    bias: Estimate
+    """Mean of the second rater's points less the first's."""
+    quadratic_kappa: Estimate
+    correlation: Estimate
+    counts: Mapping[str, Mapping[str, int]]
+    """By grade of the first rater, then of the second."""
+    shares: Mapping[str, Mapping[str, Estimate]]
+    """`counts` as shares of the first rater's grade; undefined where it gave none."""
+
+
+def of_points(
+    clusters: Sequence[Sequence[Pair]], *, grade: Callable[[float], str], grades: Sequence[str], seed: int
+) -> PointsAgreement:
+    """Agreement of two raters who give points. Raises ValueError without a pair.
+
+    `clusters` are pairs that stand and fall together, such as answers to one problem: the bootstrap draws whole clusters.
+    `grade` names the grade of a value, one of `grades`. Source: code-and-math specification 8.
+    """
+    import numpy as np  # noqa: PLC0415 - keeps --help quick
+
+    counted = [Counter(cluster) for cluster in clusters]
+    pairs = sorted({pair for counts in counted for pair in counts})
+    if not pairs:
+        raise ValueError("need at least one pair of points")
+    by_cluster = np.array([[counts[pair] for pair in pairs] for counts in counted], float)
+    points = _Points(np.array(pairs), [(grade(first), grade(second)) for first, second in pairs])
+    estimate = _Estimator(by_cluster, seed=seed)
+    return PointsAgreement(
+        units=int(by_cluster.sum()),
+        same_grade=estimate(points.same_grade),
+        exact=estimate(points.exact),
+        within_one=estimate(points.within_one),
+        mean_absolute_error=estimate(points.mean_absolute_error),
+        bias=estimate(points.bias),
+        quadratic_kappa=estimate(points.quadratic_kappa),
+        correlation=estimate(points.correlation),
+        counts={one: {other: estimate.total(points.with_grades(one, other)) for other in grades} for one in grades},
+        shares={one: {other: estimate(partial(points.share, one, other)) for other in grades} for one in grades},
+    )
+
+
+class _Estimator:
+    """Figures over all clusters, with the interval that drawing clusters anew gives."""
+
+    def __init__(self, by_cluster: Counts, *, seed: int) -> None:
+        self._counts = by_cluster.sum(axis=0, keepdims=True)
+        self._draws = _resampled(by_cluster, seed=seed)
+
+    def __call__(self, figure: Callable[[Counts], Counts]) -> Estimate:
+        value = float(figure(self._counts)[0])
+        if isnan(value):
+            return Estimate(value=None)
+        return Estimate(value=value, interval=None if self._draws is None else _percentiles(figure(self._draws)))
+
+    def total(self, marks: Counts) -> int:
+        """How many pairs are marked."""
+        return int((self._counts @ marks)[0])
+
+
+class _Points:
+    """Figures of two raters by how often each pair of points came: counts [n, pairs] -> [n], nan where undefined."""
+
+    def __init__(self, pairs: Counts, grades: Sequence[tuple[str, str]]) -> None:
+        self._first, self._second = pairs[:, 0], pairs[:, 1]
+        self._off = self._second - self._first
+        self._grades = grades
+
+    def same_grade(self, counts: Counts) -> Counts:
+        return self._mean(counts, [float(first == second) for first, second in self._grades])
+
+    def exact(self, counts: Counts) -> Counts:
+        return self._mean(counts, self._off == 0)
+
+    def within_one(self, counts: Counts) -> Counts:
+        return self._mean(counts, abs(self._off) <= 1)
+
+    def mean_absolute_error(self, counts: Counts) -> Counts:
+        return self._mean(counts, abs(self._off))
+
+    def bias(self, counts: Counts) -> Counts:
+        return self._mean(counts, self._off)
+
+    def quadratic_kappa(self, counts: Counts) -> Counts:
+        """1 - observed / expected squared difference; expected of independent raters with the same means and variances.
+
+        Source: Cohen, Psychological Bulletin 70 (1968), 213-220, with weights (i - j)^2.
+        """
+        apart = self._mean(counts, self._first) - self._mean(counts, self._second)
+        expected = self._spread(counts, self._first) + self._spread(counts, self._second) + apart**2
+        return 1 - _ratio(self._mean(counts, self._off**2), expected)
+
+    def correlation(self, counts: Counts) -> Counts:
+        """Pearson's r."""
+        means = self._mean(counts, self._first) * self._mean(counts, self._second)
+        together = self._mean(counts, self._first * self._second) - means
+        spread = self._spread(counts, self._first) * self._spread(counts, self._second)
+        return _ratio(together, spread.clip(min=0) ** 0.5).clip(-1, 1)
+
+    def share(self, first: str, second: str, counts: Counts) -> Counts:
+        """Of what the first rater gave this grade, what the second gave that one."""
+        return _ratio(counts @ self.with_grades(first, second), counts @ self.with_grades(first, None))
+
+    def with_grades(self, first: str, second: str | None) -> Counts:
+        """1 for the pairs that have these grades, else 0. None: any grade of the second rater."""
+        import numpy as np  # noqa: PLC0415
+
+        return np.array([float(one == first and second in {other, None}) for one, other in self._grades])
+
+    def _spread(self, counts: Counts, values: Counts) -> Counts:
+        """Variance of the points of a rater; exactly 0 where they are all the same."""
+        import numpy as np  # noqa: PLC0415
+
+        variance = self._mean(counts, values**2) - self._mean(counts, values) ** 2
+        return np.where(variance < _NO_SPREAD, 0.0, variance)
+
+    def _mean(self, counts: Counts, values: Sequence[float] | NDArray[np.bool_ | np.float64]) -> Counts:
+        import numpy as np  # noqa: PLC0415
+
+        return _ratio(counts @ np.asarray(values, float), counts.sum(axis=1))
+
+
+def _ratio(part: Counts, whole: Counts) -> Counts:
+    """Nan where the whole is nothing."""
+    import numpy as np  # noqa: PLC0415
+
+    shares: Counts = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    return shares
+
+
+def _resampled(by_cluster: Counts, *, seed: int) -> Counts | None:
+    """Counts of pairs in RESAMPLES draws of as many clusters; None for fewer than two, which show no spread."""
+    clusters = len(by_cluster)
+    if clusters < 2:
+        return None
+    import numpy as np  # noqa: PLC0415
+
+    draws = np.random.default_rng(seed).multinomial(clusters, [1 / clusters] * clusters, RESAMPLES)
+    drawn: Counts = draws @ by_cluster
+    return drawn
+
+
+def _percentiles(values: Counts) -> Interval | None:
+    """The middle 95 %; None when most are undefined, or all the same: the bootstrap cannot see beyond its sample."""
+    import numpy as np  # noqa: PLC0415
+
+    defined = values[~np.isnan(values)]
+    if 2 * len(defined) < len(values) or np.ptp(defined) == 0:
+        return None
+    low, high = np.percentile(defined, [2.5, 97.5])
     return Interval(low=float(low), high=float(high))

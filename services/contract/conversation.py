@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Annotated, Final, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue
 
 LONGEST_FACT: Final = 500
 """Characters of what an agent says of its model; it stands in every row."""
 LONGEST_WORD: Final = 100
 MOST_ITERATIONS: Final = 1_000
+MOST_SETTINGS: Final = 32
+LARGEST: Final = 10**12
+"""Of the whole numbers in what an agent says of its settings."""
 
 Opinion = Literal["yes", "no", "undecided"]
 """What the agent's own verification came to: the solution is right, it is not, or no clear word."""
@@ -39,6 +42,17 @@ class Usage(BaseModel):
         )
 
 
+class Sampled(BaseModel):
+    """How the agent's model draws its answers. None: not sent, so the server's own value holds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    temperature: FiniteFloat | None = None
+    top_p: FiniteFloat | None = None
+    top_k: int | None = Field(default=None, ge=-LARGEST, le=LARGEST)
+    max_tokens: int | None = Field(default=None, ge=0, le=LARGEST)
+
+
 class ModelFacts(BaseModel):
     """Which model answered, as far as it says so itself."""
 
@@ -48,6 +62,8 @@ class ModelFacts(BaseModel):
     model: str = Field(max_length=LONGEST_FACT)
     fingerprint: str | None = Field(default=None, max_length=LONGEST_FACT)
     """As the engine reports it; the reference engine says here that it is no language model. None: it says nothing."""
+    sampling: Sampled | None = None
+    """Of answers; steps of a chain that draw otherwise are told in `Trace.settings`. None: the agent does not say."""
 
 
 class Iteration(BaseModel):
@@ -79,6 +95,14 @@ class Trace(BaseModel):
 
     strategy: str = Field(max_length=LONGEST_WORD)
     iterations: tuple[Iteration, ...] = Field(max_length=MOST_ITERATIONS)
+    settings: dict[
+        Annotated[str, Field(max_length=LONGEST_WORD)],
+        Annotated[str, Field(max_length=LONGEST_WORD)]
+        | Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+        | FiniteFloat
+        | None,
+    ] = Field(default_factory=dict, max_length=MOST_SETTINGS)
+    """How the strategy was set, the digest of its prompts included."""
 
     @property
     def solutions(self) -> tuple[str, ...]:

@@ -96,8 +96,9 @@ def endpoint_from_environment(env: Mapping[str, str], *, role: RoleName = "agent
     """The endpoint that the variables of the guides describe.
 
     The agent: OPENAI_BASE_URL, OPENAI_API_BASE, SGLANG_API_BASES (the last two take lists), OPENAI_API_KEY; or ANTHROPIC_API_KEY,
-    ANTHROPIC_BASE_URL; LLM_MODEL, LLM_PROVIDER, PURPLE_LLM_TEMPERATURE, PURPLE_TOP_P, PURPLE_TOP_K, PURPLE_MAX_TOKENS. The judge: OPENAI_EVAL_API_BASE,
-    OPENAI_EVAL_API_KEY, EVAL_LLM_MODEL first, then the agent's. Raises EndpointError naming the variables at fault.
+    ANTHROPIC_BASE_URL; LLM_MODEL, LLM_PROVIDER, PURPLE_LLM_TEMPERATURE, PURPLE_TOP_P, PURPLE_TOP_K, PURPLE_MAX_TOKENS. The
+    judge: OPENAI_EVAL_API_BASE, OPENAI_EVAL_API_KEY, EVAL_LLM_MODEL first, then the agent's. Raises EndpointError naming the
+    variables at fault.
     """
     found = _judge_place(env) if role == "judge" else None
     place = found or _agent_place(env)

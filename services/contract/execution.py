@@ -7,9 +7,9 @@ The sandbox holds no test's expected value: callers compare outside. Values cros
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 
 class _Wire(BaseModel):
@@ -31,6 +31,15 @@ class Limits(_Wire):
     scratch_bytes: int = Field(default=64 << 20, gt=0)
 
 
+def _file_name(name: str) -> str:
+    if name in {"", ".", ".."} or "/" in name or "\0" in name:
+        raise ValueError(f"expected the plain name of a file, got {name!r}")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
+"""Name of a file in one folder."""
+
 Language = Literal["python", "cpp"]
 """python: the interpreter of the sandbox. cpp: C++17, built by the sandbox before it runs."""
 
@@ -40,8 +49,14 @@ class Executable(_Wire):
 
     source: str
     language: Language = "python"
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: dict[FileName, str] = Field(default_factory=dict)
     """Files beside the source while it is built, by name; C++ only, for example `testlib.h`."""
+
+    @model_validator(mode="after")
+    def _headers_have_a_reader(self) -> Self:
+        if self.headers and self.language == "python":
+            raise ValueError(f"Python is not built, so nothing would read the headers {sorted(self.headers)}")
+        return self
 
 
 class Calls(_Wire):
@@ -82,13 +97,13 @@ class Program(Executable):
     stdin: str = ""
     arguments: list[str] = Field(default_factory=list)
     """Of the command line."""
-    files: dict[str, str] = Field(default_factory=dict)
+    files: dict[FileName, str] = Field(default_factory=dict)
     """In the current folder when the program starts, by name without a slash; count against the scratch space."""
     limits: Limits = Limits()
 
 
 class Build(Executable):
-    """Only build; `JobResult.build` says what came of it."""
+    """Only build; `JobResult.build` says what came of it. Python needs no building and is not looked at."""
 
     kind: Literal["build"] = "build"
 
@@ -96,14 +111,16 @@ class Build(Executable):
 class Interactive(_Wire):
     """Run two programs, each one's output piped into the other's input. The job ends with the interactor.
 
-    `limits` bind each of the two. The interactor's exit status is the verdict; its arguments and files are its own.
+    `limits` bind each of the two, but for `output_bytes`: what one writes the other reads, and nothing is kept of it. The
+    interactor's exit status is the verdict; its arguments and files are its own. What `JobResult` says is said of the
+    program; its exit status is None when it still ran as the interactor ended.
     """
 
     kind: Literal["interactive"] = "interactive"
     program: Executable
     interactor: Executable
     arguments: list[str] = Field(default_factory=list)
-    files: dict[str, str] = Field(default_factory=dict)
+    files: dict[FileName, str] = Field(default_factory=dict)
     limits: Limits = Limits()
 
 

@@ -21,8 +21,9 @@ USUAL_K: Final = (1, 5, 10, 100)
 PASS_RATE: Final = "pass_rate"  # noqa: S105 - no password
 EXACT_MATCH: Final = "exact_match"
 ORACLE: Final = "oracle_passed"
+UNSCORED: Final = "trajectory_unscored"
 ITERATIONS: Final = "iterations"
-"""Where rows say it: three metrics, and a detail with one object for each iteration."""
+"""Where rows say it: four metrics, and a detail with one object for each iteration."""
 
 
 def measures(
@@ -108,7 +109,7 @@ def _flag(row: TaskResult, name: str) -> float | None:
 def _oracle(row: TaskResult) -> float | None:
     """Unknown when no solution was right as far as they could be scored, and some could not."""
     found = _flag(row, ORACLE)
-    return None if found == 0 and row.metrics.get("trajectory_unscored") else found
+    return None if found == 0 and row.metrics.get(UNSCORED) else found
 
 
 def _by_iteration(mean: _Mean) -> list[MeasuresOfIteration]:

@@ -86,6 +86,8 @@ class AnthropicDialect:
 
     async def complete(self, request: ModelRequest) -> Reply:
         """One message. Raises HttpFault."""
+        if not request.template:
+            raise HttpFault(400, "Anthropic has no completions API; base models need an OpenAI-compatible engine")
         response = await self._post("/v1/messages", self._payload(request))
         try:
             return _reply(Message.model_validate_json(response.content), request)

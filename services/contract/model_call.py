@@ -184,6 +184,10 @@ class ModelRequest:
     """`none`: the model has to answer without further calls."""
     response_format: ResponseFormat | None
     sampling: Sampling
+    template: bool = True
+    """False: the text of the one message goes to the completions API as it is, for base models."""
+    stop: tuple[str, ...] = ()
+    """Texts before which a completion without a template ends."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -135,19 +135,25 @@ class ModelClient:
             response_format=response_format,
             sampling=self._sampling(sampling, key),
         )
-        call = _Call(request=request, key=key, replica=self._chosen(key), deadline=deadline)
-        if self._clock() >= deadline:
-            return self._failure(call, Outcome.AGENT_ERROR, "deadline", "the deadline had passed before the call")
-        try:
-            async with asyncio.timeout(deadline - self._clock()) as limit:
-                async with self._slots:
-                    result = await self._until_answered(call)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            result = await self._deadline_passed(call)
-        log.debug("model_call_finished", purpose=key.purpose, result=getattr(result, "kind", "answered"))
-        return result
+        return await self._by_deadline(request, deadline=deadline, key=key)
+
+    async def continuation(
+        self, text: str, *, stop: Sequence[str] = (), sampling: Sampling = AS_CONFIGURED, deadline: float, key: CallKey
+    ) -> Completion | ModelFailure:
+        """How a base model goes on after `text`: the completions API, without a chat template.
+
+        The engine ends before any of `stop`; OpenAI takes four of them. Only providers that speak OpenAI's API have it.
+        Deadline, key and failures are those of `complete`.
+        """
+        request = ModelRequest(
+            messages=[ChatMessage(role="user", content=text)],
+            tools=(),
+            response_format=None,
+            sampling=self._sampling(sampling, key),
+            template=False,
+            stop=tuple(stop),
+        )
+        return await self._by_deadline(request, deadline=deadline, key=key)
 
     async def context_length(self) -> int | None:
         """Tokens of prompt and answer together: as configured, else as the server reports it; None when nobody says."""
@@ -171,6 +177,21 @@ class ModelClient:
             return hashlib.blake2b(repr((index, key.task_id, key.trial)).encode(), digest_size=8).digest()
 
         return self._replicas[max(range(len(self._replicas)), key=weight)]
+
+    async def _by_deadline(self, request: ModelRequest, *, deadline: float, key: CallKey) -> Completion | ModelFailure:
+        call = _Call(request=request, key=key, replica=self._chosen(key), deadline=deadline)
+        if self._clock() >= deadline:
+            return self._failure(call, Outcome.AGENT_ERROR, "deadline", "the deadline had passed before the call")
+        try:
+            async with asyncio.timeout(deadline - self._clock()) as limit:
+                async with self._slots:
+                    result = await self._until_answered(call)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            result = await self._deadline_passed(call)
+        log.debug("model_call_finished", purpose=key.purpose, result=getattr(result, "kind", "answered"))
+        return result
 
     async def _until_answered(self, call: _Call) -> Completion | ModelFailure:
         try:

@@ -1,4 +1,4 @@
-"""The chat completions API, as OpenAI, vLLM, SGLang, TensorRT-LLM and the reference engine speak it."""
+"""OpenAI's chat completions, and its completions for base models, as vLLM, SGLang and the others speak them."""
 
 from __future__ import annotations
 
@@ -105,6 +105,33 @@ class ChatCompletion(Wire):
     error: Mishap | None = None
 
 
+class TextChoice(Wire):
+    """One of the continuations."""
+
+    text: str
+    finish_reason: str | None = None
+
+
+class TextCompletion(Wire):
+    """The whole body of the completions API."""
+
+    choices: list[TextChoice] = Field(default_factory=list)
+    usage: Counts | None = None
+    system_fingerprint: str | None = None
+    error: Mishap | None = None
+
+    def as_chat(self) -> ChatCompletion:
+        """The same, as the chat API would say it."""
+        return ChatCompletion(
+            choices=[
+                Choice(message=Message(content=one.text), finish_reason=one.finish_reason) for one in self.choices
+            ],
+            usage=self.usage,
+            system_fingerprint=self.system_fingerprint,
+            error=self.error,
+        )
+
+
 class TokenCount(Wire):
     """Body of /tokenize."""
 
@@ -147,15 +174,19 @@ class OpenAIDialect:
             self._sdk.project = None
 
     async def complete(self, request: ModelRequest) -> Reply:
-        """One chat completion. Raises HttpFault."""
-        response = await self._post("/chat/completions", self._payload(request))
-        body = _parsed(ChatCompletion, response)
+        """One chat completion, or one continuation of a text. Raises HttpFault."""
+        if request.template:
+            response = await self._post("/chat/completions", self._payload(request))
+            body = _parsed(ChatCompletion, response)
+        else:
+            response = await self._post("/completions", self._payload(request))
+            body = _parsed(TextCompletion, response).as_chat()
         if body.error is not None:
             code = body.error.code
             status = code if isinstance(code, int) and 400 <= code < 600 else 502
             raise HttpFault(status, body.error.message, code=str(code or ""))
         if not body.choices:
-            raise HttpFault(200, f"expected a chat completion, got {response.text[:500]!r}")
+            raise HttpFault(200, f"expected a completion, got {response.text[:500]!r}")
         reply = _reply(body)
         return replace(reply, fingerprint=reply.fingerprint or response.headers.get(_ENGINE_HEADER))
 
@@ -172,9 +203,7 @@ class OpenAIDialect:
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
         """By /tokenize beside the API, an endpoint of vLLM and the reference engine; None where there is none."""
-        payload: dict[str, JsonValue] = {"model": self._model, "messages": [_message(one) for one in request.messages]}
-        if tools := _offered(request):
-            payload["tools"] = tools
+        payload: dict[str, JsonValue] = {"model": self._model, **_asked(request)}
         try:
             return _parsed(TokenCount, await self._post(f"{self._root}/tokenize", payload)).count
         except HttpFault as fault:
@@ -218,11 +247,11 @@ class OpenAIDialect:
         }
         payload: dict[str, JsonValue] = {
             "model": self._model,
-            "messages": [_message(one) for one in request.messages],
+            **_asked(request),
             **{name: value for name, value in optional.items() if value is not None},
         }
-        if tools := _offered(request):
-            payload["tools"] = tools
+        if request.stop:
+            payload["stop"] = [*request.stop]
         if request.response_format is not None:
             payload["response_format"] = _format(request.response_format)
         return payload
@@ -238,6 +267,16 @@ def _parsed(model: type[W], response: httpx2.Response) -> W:
 def _unreachable(error: APIConnectionError) -> HttpFault:
     cause = error.__cause__
     return HttpFault(None, f"{type(cause).__name__}: {cause}" if cause else str(error))
+
+
+def _asked(request: ModelRequest) -> dict[str, JsonValue]:
+    """What is tokenized: the conversation with its tools, or a text as it stands."""
+    if not request.template:
+        return {"prompt": "".join(one.content or "" for one in request.messages)}
+    asked: dict[str, JsonValue] = {"messages": [_message(one) for one in request.messages]}
+    if tools := _offered(request):
+        asked["tools"] = tools
+    return asked
 
 
 def _message(message: ChatMessage) -> JsonValue:

@@ -46,22 +46,27 @@ class Printed:
         """The result with its rows cut, and with the names that AgentBusters used."""
         return result.model_copy(update={"results": [self._row(row) for row in result.results]})
 
+    def cut(self, row: TaskResult) -> TaskResult:
+        """A row with its texts as they are printed."""
+        return row.model_copy(
+            update={
+                "question": self.question.cut(row.question),
+                "expected": self.expected.cut(row.expected),
+                "answer": self.predicted.cut(row.answer),
+            }
+        )
+
     def _row(self, row: TaskResult) -> TaskResult:
-        answer = self.predicted.cut(row.answer)
+        row = self.cut(row)
         named: dict[str, JsonValue] = {
             "example_id": row.task_id,
             "dataset_type": row.benchmark,
-            "predicted": answer,
+            "predicted": row.answer,
             "score_native": None if row.score is None else row.score * NATIVE_SCALES.get(row.benchmark, 1.0),
             "is_correct": row.passed,
             "feedback": row.explanation,
             "llm_used": any(not call.kind for call in row.judgements),
         }
         facts = {name: value for name, value in row.details.items() if name not in TaskResult.model_fields}
-        cut = {
-            "question": self.question.cut(row.question),
-            "expected": self.expected.cut(row.expected),
-            "answer": answer,
-            "judgements": tuple(call.model_copy(update={"raw": ""}) for call in row.judgements),
-        }
-        return row.model_copy(update=facts | named | cut)
+        judgements = tuple(call.model_copy(update={"raw": ""}) for call in row.judgements)
+        return row.model_copy(update=facts | named | {"judgements": judgements})

@@ -189,7 +189,7 @@ class _Examination:
         self._plan = prepared.plan.model_copy(
             update={"trials": tuple(trial for trial in prepared.plan.trials if trial.key not in skip)}
         )
-        self._rows: list[TaskResult] = []
+        self._rows = reporting.FinishedRows()
         self._unsent: asyncio.Queue[TaskResult | None] = asyncio.Queue()
 
     async def hold(self) -> None:
@@ -225,13 +225,13 @@ class _Examination:
             try:
                 row = await asyncio.wait_for(self._unsent.get(), self._settings.progress_every_s)
             except TimeoutError:
-                text = reporting.progress(self._rows, planned=len(self._plan.trials))
+                text = reporting.progress(len(self._rows), planned=len(self._plan.trials))
                 await self._out.working(text, {META_KIND: KIND_PROGRESS})
                 continue
             if row is None:
                 return
             bare = reporting.without_transcripts(row)
-            self._rows.append(bare)
+            self._rows.add(self._settings.printed.cut(bare))
             text = (row if with_transcripts else bare).model_dump_json()
             await self._out.working(text, {META_KIND: KIND_TASK_RESULT, META_SEQ: str(len(self._rows))})
 
@@ -246,16 +246,22 @@ class _Examination:
             "started_at": started,
             "duration_s": time.time() - started,
         }
-        result = aggregate(self._plan, self._rows, metadata=metadata)
-        printed = self._settings.printed.apply(result)
-        summary = reporting.summary(result)
-        await self._out.artifact(ARTIFACT_RESULT, [printed.model_dump_json(), summary])
+        text, summary = await asyncio.to_thread(self._result, metadata)
+        await self._out.artifact(ARTIFACT_RESULT, [text, summary])
         if self._run.cancelled:
             await self._out.canceled()
-        elif self._rows and self._plan.num_shards == 1 and reporting.nothing_counted(self._rows):
+        elif self._rows and self._plan.num_shards == 1 and not self._rows.any_counted:
             await self._out.failed(f"no trial could be scored\n{summary}")
         else:
             await self._out.completed(summary)
+
+    def _result(self, metadata: dict[str, JsonValue]) -> tuple[str, str]:
+        """The artifact's two texts."""
+        streamed_whole = bool(self._request.config.stream_transcripts) and len(self._rows) > reporting.MOST_ROWS
+        rows = self._rows.for_numbers() if streamed_whole else self._rows.whole()
+        result = aggregate(self._plan, rows, metadata=metadata | {"results_streamed_only": streamed_whole})
+        printed = result.model_copy(update={"results": []}) if streamed_whole else self._settings.printed.apply(result)
+        return printed.model_dump_json(), reporting.summary(result, rows)
 
 
 async def _card(agent: AgentClient) -> dict[str, JsonValue]:

@@ -2,12 +2,63 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Sequence
+from typing import Final
 
 from services.contract.assessment import Plan
-from services.contract.outcomes import Outcome
-from services.contract.results import AssessmentResult, TaskResult
+from services.contract.conversation import Usage
+from services.contract.measures import EXACT_MATCH, ITERATIONS, ORACLE, PASS_RATE, UNSCORED
+from services.contract.outcomes import POLICY
+from services.contract.results import AssessmentResult, Digests, Latency, TaskResult
+
+MOST_ROWS: Final = 5_000
+"""Rows of one artifact. A larger assessment that streamed its rows whole does not say them a second time."""
+_NO_USAGE, _NO_LATENCY, _NO_DIGESTS = Usage(), Latency(), Digests()
+
+
+class FinishedRows:
+    """The rows of an assessment as they finish: packed, because a run of many trials has many of them."""
+
+    def __init__(self) -> None:
+        self._packed: list[bytes] = []
+        self.any_counted = False
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def add(self, row: TaskResult) -> None:
+        """Keep a row."""
+        self._packed.append(zlib.compress(row.model_dump_json().encode(), level=1))
+        self.any_counted = self.any_counted or POLICY[row.outcome].counts
+
+    def whole(self) -> list[TaskResult]:
+        """All rows as they were."""
+        return [self._row(packed) for packed in self._packed]
+
+    def for_numbers(self) -> list[TaskResult]:
+        """All rows with only what the numbers of a result are made from; a small fraction of their size."""
+        return [_bare(self._row(packed)) for packed in self._packed]
+
+    def _row(self, packed: bytes) -> TaskResult:
+        return TaskResult.model_validate_json(zlib.decompress(packed))
+
+
+def _bare(row: TaskResult) -> TaskResult:
+    wanted = (PASS_RATE, EXACT_MATCH, ORACLE, UNSCORED)
+    steps = row.details.get(ITERATIONS)
+    facts = {
+        "metrics": {name: row.metrics[name] for name in wanted if name in row.metrics},
+        "details": {} if steps is None else {ITERATIONS: steps},
+        "usage": _NO_USAGE,
+        "latency": _NO_LATENCY,
+        "digests": _NO_DIGESTS,
+        "attempts": (),
+        "model": None,
+    }
+    texts = dict.fromkeys(("question", "expected", "answer", "explanation", "transcript_id"), "")
+    return row.model_copy(update=facts | texts)
 
 
 def without_transcripts(row: TaskResult) -> TaskResult:
@@ -17,7 +68,7 @@ def without_transcripts(row: TaskResult) -> TaskResult:
     return row.model_copy(update={"transcript": None, "attempts": attempts, "judgements": judgements})
 
 
-def summary(result: AssessmentResult) -> str:
+def summary(result: AssessmentResult, rows: Sequence[TaskResult]) -> str:
     """What a person reads first. Begins `Assay result:` and is never valid JSON."""
     overall = result.overall_score
     headline = (
@@ -30,7 +81,7 @@ def summary(result: AssessmentResult) -> str:
         f"bounds [{section.lower:.1f}, {section.upper:.1f}]"
         for section in result.sections
     ]
-    faults = Counter(f"{row.outcome}/{row.error.kind}" for row in result.results if row.error is not None)
+    faults = Counter(f"{row.outcome}/{row.error.kind}" for row in rows if row.error is not None)
     lines += [f"- {name}: {count}" for name, count in faults.most_common()]
     lines += [f"- judge: {text}" for text in _judging(result)]
     lines += [f"- short: {shortfall['reason']}" for shortfall in result.shortfalls]
@@ -47,14 +98,9 @@ def accepted(plan: Plan, *, to_run: int, ignored_keys: Sequence[str]) -> str:
     return "\n".join([text, *(f"short: {shortfall.reason}" for shortfall in plan.shortfalls)])
 
 
-def progress(rows: Sequence[TaskResult], *, planned: int) -> str:
+def progress(finished: int, *, planned: int) -> str:
     """An update for times in which nothing finishes."""
-    return f"progress: {len(rows)} of {planned} trials finished, still working"
-
-
-def nothing_counted(rows: Sequence[TaskResult]) -> bool:
-    """True when no trial ended `scored` or `agent_error`."""
-    return not any(row.outcome in {Outcome.SCORED, Outcome.AGENT_ERROR} for row in rows)
+    return f"progress: {finished} of {planned} trials finished, still working"
 
 
 def _judging(result: AssessmentResult) -> list[str]:

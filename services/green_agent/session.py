@@ -139,5 +139,8 @@ def _without_secrets(reply: Reply) -> Reply:
             )
             for step in trace.iterations
         ]
-        trace = trace.model_copy(update={"iterations": tuple(masked)})
+        settings = {
+            redact(name): redact(value) if isinstance(value, str) else value for name, value in trace.settings.items()
+        }
+        trace = trace.model_copy(update={"iterations": tuple(masked), "settings": settings})
     return reply.model_copy(update={"text": redact(reply.text), "trace": trace})

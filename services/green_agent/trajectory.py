@@ -14,15 +14,12 @@ import structlog
 from pydantic import JsonValue
 
 from services.contract.conversation import Trace, Transcript
+from services.contract.measures import ITERATIONS, ORACLE, UNSCORED
 from services.contract.outcomes import Failure, Outcome
 from services.green_agent.benchmarks.base import AnyBenchmark, Score, ScoringTools, Task
 
 log = structlog.get_logger()
 
-ORACLE: Final = "oracle_passed"
-"""Metric of a row: some solution of the trajectory was right. Never called pass@k."""
-ITERATIONS: Final = "iterations"
-"""Detail of a row: one object for each iteration, see `_told`."""
 MOST_SCORED: Final = 64
 """Iterations of one answer that are scored; an agent may claim any number of them."""
 
@@ -42,7 +39,7 @@ async def scored(benchmark: AnyBenchmark, task: Task, trial: int, transcript: Tr
     metrics: Mapping[str, float | int | bool | str | None] = {
         **final.metrics,
         ORACLE: any(isinstance(one, Score) and one.passed for one in (final, *found)),
-        "trajectory_unscored": sum(_passed(one) is None for one in found),
+        UNSCORED: sum(_passed(one) is None for one in found),
         "trajectory_cut": len(trace.iterations) - len(solutions),
     }
     return replace(final, metrics=dict(metrics), details={**final.details, ITERATIONS: _told(trace, found)})

@@ -18,7 +18,9 @@ from services.contract.outcomes import AgentFailure
 from services.purple_agent.answer import Answer, NoAnswer
 from services.purple_agent.models.session import Draw, ModelSession
 from services.purple_agent.settings import Settings
+from services.purple_agent.strategies.base import Solved
 from services.purple_agent.strategies.registry import STRATEGIES
+from services.purple_agent.strategies.traces import bounded
 from services.purple_agent.tools.equipment import Equipment
 from services.purple_agent.tools.references import ReferenceFiles
 from services.purple_agent.tools.toolbox import Toolbox
@@ -85,7 +87,7 @@ class Conversation:
         self._toolbox.offer((*await self._agent.equipment.tools(), *self._references.tools))
         logged = len(self._toolbox.records)
         try:
-            answer = await self._solve(text, session)
+            solved = await self._solve(text, session)
         except AgentFailure as failure:
             return NoAnswer(
                 outcome=failure.outcome,
@@ -97,20 +99,21 @@ class Conversation:
         finally:
             self._calls = session.calls
         return Answer(
-            text=answer,
+            text=solved.text,
             usage=session.usage,
             model=session.facts,
             tool_calls=tuple(record.as_json() for record in self._toolbox.records[logged:]),
+            trace=None if solved.trace is None else bounded(solved.trace),
         )
 
-    async def _solve(self, text: str, session: ModelSession) -> str:
+    async def _solve(self, text: str, session: ModelSession) -> Solved:
         """A trading request goes to the desk, which has a memory of its own; anything else to the strategy."""
         if (request := read_request(text)) is not None:
-            return await self._desk.decide(request, text, session)
+            return Solved(text=await self._desk.decide(request, text, session))
         asked = (*self._history, ChatMessage(role="user", content=text))
         solved = await self._agent.strategy.solve(asked, session, self._toolbox)
         self._history = (*asked, *solved.messages)
-        return solved.text
+        return solved
 
     def _session(self, text: str) -> ModelSession:
         agent, settings = self._agent, self._agent.settings

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -20,13 +21,73 @@ if TYPE_CHECKING:
     from services.purple_agent.server import Purple
     from services.purple_agent.settings import Settings
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 DOT_ENV: Final = Path(".env")
 _ENDPOINT_VARIABLES: Final = {
     "model": "LLM_MODEL",
     "temperature": "PURPLE_LLM_TEMPERATURE",
+    "top_p": "PURPLE_TOP_P",
+    "top_k": "PURPLE_TOP_K",
     "max_tokens": "PURPLE_MAX_TOKENS",
 }
 """Flags that stand for a variable of the endpoint."""
+_OF_CHAINS: Final = frozenset({"self_eval_sequential"})
+_WITH_TOOLS: Final = frozenset({"direct", "baseline", "self_eval_sequential"})
+_ONLY_OF: Final = {
+    "iterations": _OF_CHAINS,
+    "verify_temperature": _OF_CHAINS,
+    "decide_temperature": _OF_CHAINS,
+    "refine_temperature": _OF_CHAINS,
+    "on_undecided": _OF_CHAINS,
+    "max_prompt_tokens": _OF_CHAINS,
+    "stop_after_accepts": _OF_CHAINS,
+    "max_tool_calls": _WITH_TOOLS,
+    "sandbox_url": _WITH_TOOLS,
+    "simulation_date": _WITH_TOOLS,
+    "emit_tool_calls": _WITH_TOOLS,
+}
+"""Flags that not every strategy reads, with those that do."""
+
+
+def _chain_options(command: Callable[P, R]) -> Callable[P, R]:
+    """The flags of `self_eval_sequential`; their defaults are those of the settings."""
+    options = (
+        click.option(
+            "--iterations",
+            type=int,
+            help="Of self_eval_sequential, like the next six: how often it checks.  [default: 8]",
+            **_variable("ITERATIONS"),
+        ),
+        click.option("--verify-temperature", type=float, help="[default: 0.0]", **_variable("VERIFY_TEMPERATURE")),
+        click.option("--decide-temperature", type=float, help="[default: 0.0]", **_variable("DECIDE_TEMPERATURE")),
+        click.option("--refine-temperature", type=float, help="[default: 0.7]", **_variable("REFINE_TEMPERATURE")),
+        click.option(
+            "--on-undecided",
+            help="keep or refine: what to do without a clear verdict.  [default: keep]",
+            **_variable("ON_UNDECIDED"),
+        ),
+        click.option(
+            "--max-prompt-tokens",
+            type=int,
+            help="Longer steps are left out.  [default: 120000]",
+            **_variable("MAX_PROMPT_TOKENS"),
+        ),
+        click.option(
+            "--stop-after-accepts",
+            type=int,
+            help="In a row; 0 holds all iterations.  [default: 0]",
+            **_variable("STOP_AFTER_ACCEPTS"),
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _variable(name: str) -> dict[str, Any]:
+    return {"envvar": f"PURPLE_{name}", "show_envvar": True}
 
 
 @click.group()
@@ -51,9 +112,14 @@ def main(*, env_file: Path | None) -> None:
     "--strategy",
     default="direct",
     show_default=True,
-    help="direct, also called baseline: one answer per message, with tools.",
+    envvar="PURPLE_STRATEGY",
+    show_envvar=True,
+    help="direct, also called baseline: one answer per message, with tools. self_eval_sequential: it checks and mends its "
+    "answer. completion: a base model goes on after the message.",
 )
 @click.option("--temperature", envvar="PURPLE_LLM_TEMPERATURE", show_envvar=True, help="[default: 0.0]")
+@click.option("--top-p", envvar="PURPLE_TOP_P", show_envvar=True, help="[default: 1.0]")
+@click.option("--top-k", envvar="PURPLE_TOP_K", show_envvar=True, help="Engines only.  [default: not sent]")
 @click.option("--max-tokens", envvar="PURPLE_MAX_TOKENS", show_envvar=True, help="Of one completion.  [default: 4096]")
 @click.option(
     "--max-tool-calls",
@@ -62,6 +128,7 @@ def main(*, env_file: Path | None) -> None:
     show_envvar=True,
     help="For one message; 0 offers no tools.  [default: 25]",
 )
+@_chain_options
 @click.option(
     "--seed", type=int, envvar="PURPLE_SEED", show_envvar=True, help="Base of the sampling seeds.  [default: 0]"
 )
@@ -103,10 +170,15 @@ def serve(*, settings: ServerSettings, baseline: str | None, max_concurrency: in
     if baseline is not None:
         _refuse_model_flags([*flags])
         sys.exit(_with_baseline(baseline, settings, max_concurrency).serve())
+    _refuse_unread_flags(str(flags["strategy"]))
     emit_tool_calls = flags.pop("emit_tool_calls")
     twist = _twist(flags.pop("twist"))
     endpoint = _endpoint({name: flags.pop(name) for name in _ENDPOINT_VARIABLES})
     agent_settings = _settings(flags)
+    if agent_settings.strategy == "completion" and endpoint.provider != "openai":
+        raise click.UsageError(
+            "--strategy completion needs an OpenAI-compatible engine; Anthropic serves no base models"
+        )
     from services.purple_agent.server import with_model  # noqa: PLC0415 - likewise
 
     purple = with_model(
@@ -143,11 +215,21 @@ def _read_variables(path: Path) -> None:
 
 def _refuse_model_flags(names: list[str]) -> None:
     """A flag without an effect is a mistake; a variable may be set for other agents."""
+    if given := _given_flags(names):
+        raise click.UsageError(f"--baseline answers without a model, so {given} would have no effect")
+
+
+def _refuse_unread_flags(strategy: str) -> None:
+    """Likewise among strategies."""
+    if given := _given_flags([name for name, readers in _ONLY_OF.items() if strategy not in readers]):
+        raise click.UsageError(f"--strategy {strategy} does not read {given}, which would have no effect")
+
+
+def _given_flags(names: list[str]) -> str:
+    """Those of the flags that stand on the command line, as they are written there."""
     context = click.get_current_context()
     given = [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-    if given:
-        flags = ", ".join(f"--{name.removesuffix('_s').replace('_', '-')}" for name in given)
-        raise click.UsageError(f"--baseline answers without a model, so {flags} would have no effect")
+    return ", ".join(f"--{name.removesuffix('_s').replace('_', '-')}" for name in given)
 
 
 def _with_baseline(spec: str, settings: ServerSettings, max_concurrency: int) -> Purple:

@@ -110,7 +110,7 @@ def with_model(
 
     profile = AgentProfile(
         name="Assay purple agent",
-        description=f"An agent with tools on the model {endpoint.model} ({endpoint.provider}).",
+        description=_description(endpoint, settings),
         version=importlib.metadata.version("assay"),
         skills=_SKILLS,
     )
@@ -138,6 +138,17 @@ def with_baseline(baseline: Baseline, *, server: ServerSettings, max_concurrency
         agent=Executor(lambda: baseline, limits=ContextLimits(concurrency=max_concurrency)),
         profile=profile,
         settings=_own(server, max_concurrency),
+    )
+
+
+def _description(endpoint: Endpoint, settings: Settings) -> str:
+    """The runner keeps it with the run, so it tells what decides over answers: the model, the strategy and the sampling."""
+    sampling = [f"temperature {endpoint.temperature:g}", f"top_p {endpoint.top_p:g}"]
+    if endpoint.top_k is not None:
+        sampling.append(f"top_k {endpoint.top_k}")
+    return (
+        f"An agent with tools on the model {endpoint.model} ({endpoint.provider}). Strategy {settings.strategy}; "
+        f"{', '.join(sampling)}, at most {endpoint.max_tokens} tokens an answer."
     )
 
 

@@ -10,7 +10,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-StrategyName = Literal["direct", "baseline"]
+from services.contract.conversation import MOST_ITERATIONS
+
+StrategyName = Literal["direct", "baseline", "self_eval_sequential", "completion"]
 """Rows of `strategies/registry.py`; here because naming one must not load the model client."""
 
 
@@ -20,6 +22,17 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     strategy: StrategyName = "direct"
+    iterations: int = Field(default=8, ge=0, lt=MOST_ITERATIONS)
+    """Of `self_eval_sequential`, after the first solution; green scores the first 64 solutions of a chain."""
+    verify_temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    decide_temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    refine_temperature: float = Field(default=0.7, ge=0, allow_inf_nan=False)
+    on_undecided: Literal["keep", "refine"] = "keep"
+    """What becomes of a solution that is neither accepted nor rejected, asked twice."""
+    max_prompt_tokens: int = Field(default=120_000, ge=1)
+    """Longer prompts of a chain are not sent, and the solution is carried on; so are prompts the engine has no room for."""
+    stop_after_accepts: int = Field(default=0, ge=0)
+    """Accepts in a row after which the solution is carried on unexamined; 0: all iterations are held."""
     max_tool_calls: int = Field(default=25, ge=0)
     """For one message; 0 offers no tools."""
     reply_timeout_s: float = Field(default=21_600.0, gt=0)

@@ -14,6 +14,7 @@ import click
 
 from services.runner import cli_results
 from services.runner.command_line import call, ending, finish, options_of, shared_options
+from services.runner.evaluate.command import evaluate
 from services.runner.failures import EXIT_CODES_HELP, ExitCode
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def resume(
 
 
 @main.command(epilog=EXIT_CODES_HELP)
-@click.argument("reference", metavar="RUN")
+@click.argument("reference", metavar="FILE|RUN")
 @click.option("--judge", "model", metavar="MODEL", help="Another judge; the suite's own when absent.")
 @click.option("--judge-base", "api_base", metavar="URL", help="Where the judge is served.")
 @click.option("--judge-provider", "provider", type=click.Choice(["openai", "anthropic"]), help="How it is spoken to.")
@@ -226,11 +227,12 @@ def rescore(
     as_json: bool,
     **judge: str | None,
 ) -> NoReturn:
-    """Score the stored transcripts of RUN again without its agent, as a new run beside it.
+    """Score the stored transcripts of RUN, or the solutions of a rollout FILE, again without an agent, as a new run.
 
-    For another judge, or after a scorer was corrected.
+    For another judge, after a scorer was corrected, or for rollouts made elsewhere.
     """
-    from services.runner.rescore import rescore_run  # noqa: PLC0415
+    from services.runner.rescore import rescore_run, rescore_source  # noqa: PLC0415
+    from services.runner.rollouts.rescoring import source_of_file  # noqa: PLC0415
 
     options = options_of(
         results_dir,
@@ -241,6 +243,10 @@ def rescore(
         copy_to=output,
     )
     asked = {name: value for name, value in judge.items() if value is not None}
+    if Path(reference).is_file():
+        with ending():
+            source = source_of_file(Path(reference))
+        finish(call(lambda: rescore_source(source, options, judge=asked)), as_json=as_json)
     finish(call(lambda: rescore_run(reference, options, judge=asked)), as_json=as_json)
 
 
@@ -314,5 +320,5 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
         click.echo(f"  short: {shortfall.reason}")
 
 
-for _command in (cli_results.report, cli_results.results, cli_results.export):
+for _command in (evaluate, cli_results.report, cli_results.results, cli_results.export):
     main.add_command(_command)

@@ -17,7 +17,18 @@ from services.runner.participants import Agents
 from services.runner.scenario import REFERENCE, AgentSpec, Scenario
 
 PACKAGES: Final = ("assay", "a2a-sdk", "openai", "anthropic", "pydantic", "httpx", "aiohttp", "uvicorn", "numpy")
-_MODEL_NAMES: Final = ("LLM_MODEL", "LLM_PROVIDER", "OPENAI_BASE_URL", "OPENAI_API_BASE", "PURPLE_LLM_TEMPERATURE")
+_MODEL_NAMES: Final = (
+    "LLM_MODEL",
+    "LLM_PROVIDER",
+    "OPENAI_BASE_URL",
+    "OPENAI_API_BASE",
+    "PURPLE_ITERATIONS",
+    "PURPLE_LLM_TEMPERATURE",
+    "PURPLE_MAX_TOKENS",
+    "PURPLE_STRATEGY",
+    "PURPLE_TOP_K",
+    "PURPLE_TOP_P",
+)
 
 
 def gather(scenario: Scenario, agents: Agents, variables: Mapping[str, str]) -> dict[str, JsonValue]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain, repeat
@@ -61,14 +61,60 @@ class _Work:
     """Why a trial cannot be scored again, by key."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """What is scored again: a stored run, or a file."""
+
+    name: str
+    reference: str
+    """Run id or path, for the record and for doing it once more."""
+    scenario: Scenario
+    """Whose green scores; its participants are not started."""
+    participants: JsonValue
+    """As the request names them."""
+    asked: Mapping[str, str] | None
+    """Digest of each task that was asked, by trial key; None: not known."""
+    rows: Callable[[Plan], Sequence[TaskResult]]
+    """What is known of the trials. Raises RunnerError for a plan under which they cannot be scored."""
+    transcripts: Callable[[], Iterator[tuple[str, StoredTranscript]]]
+    """By trial key, anew with each call."""
+    provenance: Mapping[str, JsonValue]
+    reported: Mapping[str, JsonValue]
+    stored: Mapping[str, JsonValue]
+    """The scenario as the journal keeps it."""
+    remarks: Callable[[Plan], Sequence[str]] = lambda _plan: ()
+    """What a reader of the result should know of the plan."""
+
+
 async def rescore_run(reference: str, options: RunOptions, *, judge: Mapping[str, JsonValue]) -> RunOutcome:
     """Score a stored run again; `judge` is merged into the suite's `llm_eval`. Raises RunnerError."""
+    with closing(Journal.open(options.results_dir, create=False)) as journal:
+        return await rescore_source(_of_run(journal, reference), options, judge=judge)
+
+
+def _of_run(journal: Journal, reference: str) -> Source:
+    run = journal.run(reference)
+    return Source(
+        name=run.name,
+        reference=run.id,
+        scenario=Scenario.model_validate(run.scenario).model_copy(update={"participants": ()}),
+        participants=run.request["participants"],
+        asked={trial.key: trial.task_digest for trial in run.plan.trials},
+        rows=lambda _plan: journal.rows(run.id),
+        transcripts=lambda: journal.transcripts(run.id),
+        provenance=run.provenance,
+        reported=run.reported,
+        stored=run.scenario,
+    )
+
+
+async def rescore_source(source: Source, options: RunOptions, *, judge: Mapping[str, JsonValue]) -> RunOutcome:
+    """Score transcripts again, as a new run; `judge` is merged into the suite's `llm_eval`. Raises RunnerError."""
     stop = interruption()
     async with AsyncExitStack() as stack:
-        journal = Journal.open(options.results_dir, create=False)
+        journal = Journal.open(options.results_dir)
         stack.callback(journal.close)
-        source = journal.run(reference)
-        scenario = Scenario.model_validate(source.scenario).model_copy(update={"participants": ()})
+        scenario = source.scenario
         if judge:
             scenario = scenario.with_config(judge=_asked(scenario.config.get("judge"), judge))
         run_id = new_run_id(f"{source.name} rescored")
@@ -76,26 +122,28 @@ async def rescore_run(reference: str, options: RunOptions, *, judge: Mapping[str
         variables = variables_for(scenario, options.env_file)
         async with agents_of(scenario, run_id, options, variables) as agents:
             client = await stack.enter_async_context(client_of(scenario, agents))
-            request: dict[str, JsonValue] = {"participants": source.request["participants"], "config": scenario.config}
+            request: dict[str, JsonValue] = {"participants": source.participants, "config": scenario.config}
             run = RunRecord(
                 id=run_id,
                 created=datetime.now(UTC).isoformat(timespec="microseconds"),
                 name=f"{source.name} rescored",
-                scenario=source.scenario,
+                scenario=dict(source.stored),
                 request=request,
                 plan=await ask_plan(client, request),
                 provenance=_provenance(source, gather(scenario, agents, variables)),
-                reported=source.reported,
+                reported=dict(source.reported),
             )
-            work = _work(source.plan, run.plan, journal.rows(source.id))
+            for remark in source.remarks(run.plan):
+                options.listener.says(remark)
+            work = _work(source, run.plan)
             await asyncio.to_thread(journal.create_run, run)
-            await asyncio.to_thread(_keep, journal, source.id, run_id, work.kept)
+            await asyncio.to_thread(_keep, journal, source, run_id, work.kept)
             options.listener.began(run, work.kept)
             rescoring = _Rescoring(run, client=client, journal=journal, options=options)
             error: RunnerError | None = None
             try:
                 async with stop.orderly() as asked:
-                    await rescoring.hold(source.id, work, asked)
+                    await rescoring.hold(source, work, asked)
             except RunnerError as ended:
                 error = ended
             finally:
@@ -110,20 +158,20 @@ def _asked(before: object, judge: Mapping[str, JsonValue]) -> dict[str, JsonValu
     return {**kept, **judge, "enabled": True}
 
 
-def _provenance(source: RunRecord, now: dict[str, JsonValue]) -> dict[str, JsonValue]:
+def _provenance(source: Source, now: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Green as it is now; of the agent under test, which is not asked, what the first run knew."""
     before = source.provenance
     agents, earlier = now["agents"], before.get("agents")
     if isinstance(agents, dict) and isinstance(earlier, dict):
         now |= {"agents": earlier | agents}
     kept = {name: before[name] for name in ("models", "reference_engine") if name in before}
-    return before | now | kept | {RESCORED_FROM: source.id}
+    return {**before, **now, **kept, RESCORED_FROM: source.reference}
 
 
-def _keep(journal: Journal, source_id: str, run_id: str, rows: list[TaskResult]) -> None:
+def _keep(journal: Journal, source: Source, run_id: str, rows: list[TaskResult]) -> None:
     """Store rows that stay as they are, with all that was said in them."""
     by_key = {row.key: row for row in rows}
-    for key, said in journal.transcripts(source_id):
+    for key, said in source.transcripts():
         if (row := by_key.get(key)) is not None:
             journal.record(run_id, _with_words(row, said))
             del by_key[key]
@@ -152,16 +200,16 @@ def _attempts(row: TaskResult, said: StoredTranscript) -> tuple[Attempt, ...]:
     )
 
 
-def _work(old: Plan, new: Plan, rows: list[TaskResult]) -> _Work:
-    asked = {trial.key: trial.task_digest for trial in old.trials}
-    by_key = {row.key: row for row in rows}
+def _work(source: Source, new: Plan) -> _Work:
+    by_key = {row.key: row for row in source.rows(new)}
     planned = {trial.key for trial in new.trials}
-    work = _Work(again={}, kept=[], lost=dict.fromkeys(asked.keys() - planned, "green no longer plans its task"))
+    known = by_key.keys() if source.asked is None else source.asked.keys()
+    work = _Work(again={}, kept=[], lost=dict.fromkeys(known - planned, "green no longer plans its task"))
     for trial in new.trials:
         row = by_key.get(trial.key)
         if row is None:
-            work.lost[trial.key] = "the run has no row of it"
-        elif asked[trial.key] != trial.task_digest:
+            work.lost[trial.key] = "there is no row of it"
+        elif source.asked is not None and source.asked[trial.key] != trial.task_digest:
             work.lost[trial.key] = "its task has changed since"
         elif row.outcome in SCORED_AGAIN or (row.error is not None and row.error.kind in {SANDBOX, SCORER}):
             work.again[trial.key] = row
@@ -191,12 +239,12 @@ class _Rescoring:
         self.unsent: dict[str, str] = {}
         """Trials that were left out, by key, with the reason."""
 
-    async def hold(self, source_id: str, work: _Work, asked: asyncio.Event) -> None:
+    async def hold(self, source: Source, work: _Work, asked: asyncio.Event) -> None:
         """Score every batch. Raises RunnerError, also when it is asked to stop."""
         silent = dict.fromkeys(work.again, "it has no transcript")
         stop = asyncio.create_task(asked.wait())
         try:
-            for batch in self._batches(source_id, work):
+            for batch in self._batches(source, work):
                 silent |= dict.fromkeys(batch, "green sent no row of it")
                 scoring = asyncio.create_task(self._score(batch, work.again))
                 await asyncio.wait({scoring, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -210,10 +258,10 @@ class _Rescoring:
             stop.cancel()
         self.unsent = {key: why for key, why in (silent | self.unsent).items() if key not in self._told}
 
-    def _batches(self, source_id: str, work: _Work) -> Iterator[dict[str, StoredTranscript]]:
+    def _batches(self, source: Source, work: _Work) -> Iterator[dict[str, StoredTranscript]]:
         batch: dict[str, StoredTranscript] = {}
         size = 0
-        for key, stored in self._journal.transcripts(source_id):
+        for key, stored in source.transcripts():
             if key not in work.again or stored.transcript is None:
                 continue
             length = _length(stored.transcript)

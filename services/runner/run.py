@@ -161,8 +161,11 @@ async def run_scenario(scenario: Scenario, options: RunOptions) -> RunOutcome:
         return await conclude(journal, run_id, options, error)
 
 
-async def resume_run(reference: str, options: RunOptions) -> RunOutcome:
-    """Run what a stored run still lacks, and report. Raises PlanChangedError when green now plans something else."""
+async def resume_run(reference: str, options: RunOptions, *, agents_now: Scenario | None = None) -> RunOutcome:
+    """Run what a stored run still lacks, and report. Raises PlanChangedError when green now plans something else.
+
+    `agents_now`: the scenario in place of the stored one, when the same agents and models have other addresses now.
+    """
     stop = interruption()
     async with AsyncExitStack() as stack:
         journal = Journal.open(options.results_dir, create=False)
@@ -177,7 +180,7 @@ async def resume_run(reference: str, options: RunOptions) -> RunOutcome:
         if len(journal.final_keys(run.id)) == len(run.plan.trials):
             options.listener.says(f"run {run.id} lacks nothing")
             return await conclude(journal, run.id, options, None)
-        scenario = Scenario.model_validate(run.scenario)
+        scenario = agents_now or Scenario.model_validate(run.scenario)
         variables = variables_for(scenario, options.env_file)
         async with agents_of(scenario, run.id, options, variables) as agents:
             client = await stack.enter_async_context(client_of(scenario, agents))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from services.contract.agreement import (
     Agreed,
+    PointsAgreement,
     cohen_kappa,
     cohen_kappa_interval,
     fleiss_kappa,
     krippendorff_alpha,
     of_judgements,
+    of_points,
 )
 from services.contract.judgements import Judgement
 from services.contract.outcomes import Outcome
@@ -161,3 +163,71 @@ def test_three_judges_scales_and_preferences_have_measures_of_their_own() -> Non
 
 def test_one_judge_has_nobody_to_agree_with() -> None:
     assert of_judgements([row(said(0, c01=True)), row(task_id="t2")]) is None
+
+
+GRADES = ("incorrect", "partial", "almost", "correct")
+PEOPLE, JUDGE = (7, 0, 6, 1, 7, 3), (7, 1, 6, 0, 5, 3)
+POINTS = st.integers(0, 7).map(float)
+CLUSTERS = st.lists(st.lists(st.tuples(POINTS, POINTS), min_size=1, max_size=5), min_size=1, max_size=8)
+
+
+def grade(points: float) -> str:
+    return "correct" if points == 7 else "almost" if points >= 6 else "partial" if points >= 1 else "incorrect"
+
+
+def points_of(*clusters: list[tuple[float, float]], seed: int = 1) -> PointsAgreement:
+    return of_points(clusters, grade=grade, grades=GRADES, seed=seed)
+
+
+def test_points_of_the_specification() -> None:
+    found = points_of(*([pair] for pair in zip(map(float, PEOPLE), map(float, JUDGE), strict=True)))
+
+    assert found.units == 6
+    assert (found.same_grade.value, found.exact.value) == (0.5, 0.5)
+    assert found.within_one.value == pytest.approx(5 / 6)
+    assert found.mean_absolute_error.value == pytest.approx(0.666667, abs=1e-6)
+    assert found.bias.value == pytest.approx(-0.333333, abs=1e-6)
+    assert found.quadratic_kappa.value == pytest.approx(0.931818, abs=1e-6)
+    assert found.correlation.value == pytest.approx(0.943589, abs=1e-6)
+    assert found.counts["correct"] == {"incorrect": 0, "partial": 1, "almost": 0, "correct": 1}
+    assert found.counts["partial"] == {"incorrect": 1, "partial": 1, "almost": 0, "correct": 0}
+    assert found.shares["correct"]["partial"].value == 0.5
+
+
+def test_intervals_of_points_come_from_whole_clusters_and_from_the_seed() -> None:
+    pairs = [(float(a), float(b)) for a, b in zip(PEOPLE, JUDGE, strict=True)]
+    alone, together = points_of(*([pair] for pair in pairs)), points_of(pairs[:3], pairs[3:])
+
+    assert alone.exact.interval is not None
+    assert alone.exact.interval.low < 0.5 < alone.exact.interval.high
+    assert alone == points_of(*([pair] for pair in pairs))
+    assert alone.quadratic_kappa != points_of(*([pair] for pair in pairs), seed=2).quadratic_kappa
+    assert together.exact.value == alone.exact.value
+    assert together.exact.interval is not None
+    assert (together.exact.interval.low, together.exact.interval.high) == pytest.approx((1 / 3, 2 / 3))
+    assert points_of(pairs).exact.interval is None
+
+
+def test_what_points_that_never_vary_cannot_tell_is_undefined() -> None:
+    found = points_of([(7.0, 7.0)], [(7.0, 7.0)])
+
+    assert (found.exact.value, found.exact.interval) == (1.0, None)
+    assert (found.quadratic_kappa.value, found.correlation.value) == (None, None)
+    assert found.shares["partial"]["partial"].value is None
+    with pytest.raises(ValueError, match="at least one pair"):
+        points_of()
+
+
+@settings(max_examples=25, deadline=None)
+@given(CLUSTERS)
+def test_figures_of_points_agree_with_their_definitions(clusters: list[list[tuple[float, float]]]) -> None:
+    pairs = [pair for cluster in clusters for pair in cluster]
+    found = points_of(*clusters)
+
+    assert found.exact.value == pytest.approx(sum(a == b for a, b in pairs) / len(pairs))
+    assert found.mean_absolute_error.value == pytest.approx(sum(abs(a - b) for a, b in pairs) / len(pairs))
+    assert found.bias.value == pytest.approx(sum(b - a for a, b in pairs) / len(pairs))
+    expected = sum((a - b) ** 2 for a, _ in pairs for _, b in pairs) / len(pairs) ** 2
+    kappa = 1 - sum((a - b) ** 2 for a, b in pairs) / len(pairs) / expected if expected else None
+    assert found.quadratic_kappa.value == (kappa if kappa is None else pytest.approx(kappa))
+    assert sum(sum(row.values()) for row in found.counts.values()) == found.units == len(pairs)

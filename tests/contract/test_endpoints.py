@@ -127,9 +127,11 @@ def test_a_mistake_is_an_error_that_names_the_variable(env: Mapping[str, str], n
 
 
 def test_the_agent_samples_as_its_variables_say() -> None:
-    endpoint = endpoint_from_environment(LOCAL_ENV | {"PURPLE_LLM_TEMPERATURE": "0.7", "PURPLE_MAX_TOKENS": "512"})
+    told = {"PURPLE_LLM_TEMPERATURE": "0.7", "PURPLE_TOP_P": "0.95", "PURPLE_TOP_K": "20", "PURPLE_MAX_TOKENS": "512"}
 
-    assert (endpoint.temperature, endpoint.max_tokens) == (0.7, 512)
+    endpoint = endpoint_from_environment(LOCAL_ENV | told)
+
+    assert (endpoint.temperature, endpoint.top_p, endpoint.top_k, endpoint.max_tokens) == (0.7, 0.95, 20, 512)
 
 
 def test_the_judge_has_an_endpoint_of_its_own_first() -> None:

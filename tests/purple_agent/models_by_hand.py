@@ -21,11 +21,13 @@ Body = dict[str, Any]
 
 @dataclass
 class ModelServer:
-    """Answers each chat completion with what `script` makes of the request and its 0-based number."""
+    """Answers each completion, of a chat or of a text, with what `script` makes of the request and its 0-based number."""
 
     script: Callable[[Body, int], Response | Body]
     url: str = ""
     asked: list[Body] = field(default_factory=list)
+    tokens: int | None = None
+    """What the tokenizer counts in any prompt; None: there is no tokenizer."""
     hang_on: str | None = None
     """Text in the last message that makes a request wait until its client leaves."""
     together: asyncio.Barrier | None = None
@@ -37,7 +39,7 @@ class ModelServer:
     async def complete(self, request: Request) -> Response:
         body = json.loads(await request.body())
         self.asked.append(body)
-        if self.hang_on is not None and self.hang_on in json.dumps(body["messages"][-1]):
+        if self.hang_on is not None and self.hang_on in json.dumps(body.get("messages", [""])[-1]):
             self.waiting.set()
             while (await request.receive())["type"] != "http.disconnect":
                 pass
@@ -47,14 +49,23 @@ class ModelServer:
         answer = self.script(body, len(self.asked) - 1)
         return answer if isinstance(answer, Response) else JSONResponse(answer)
 
+    async def tokenize(self, _request: Request) -> Response:
+        return JSONResponse({"count": self.tokens}) if self.tokens is not None else Response(status_code=404)
+
 
 @contextlib.asynccontextmanager
 async def model_server(
-    script: Callable[[Body, int], Response | Body], *, hang_on: str | None = None
+    script: Callable[[Body, int], Response | Body], *, hang_on: str | None = None, tokens: int | None = None
 ) -> AsyncIterator[ModelServer]:
     """A model server until the block ends; `url` ends in `/v1`."""
-    server = ModelServer(script=script, hang_on=hang_on)
-    app = Starlette(routes=[Route("/v1/chat/completions", server.complete, methods=["POST"])])
+    server = ModelServer(script=script, hang_on=hang_on, tokens=tokens)
+    app = Starlette(
+        routes=[
+            Route("/v1/chat/completions", server.complete, methods=["POST"]),
+            Route("/v1/completions", server.complete, methods=["POST"]),
+            Route("/tokenize", server.tokenize, methods=["POST"]),
+        ]
+    )
     async with serving_app(lambda _: app) as url:
         server.url = f"{url}v1"
         yield server
@@ -77,6 +88,18 @@ def completion(
         "system_fingerprint": "by-hand-1",
         "choices": [{"index": 0, "message": said, "finish_reason": finish or ("tool_calls" if calls else "stop")}],
         "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
+    }
+
+
+def continuation(text: str, *, finish: str = "stop") -> Body:
+    """A text completion."""
+    return {
+        "id": "1",
+        "object": "text_completion",
+        "created": 0,
+        "model": "by-hand",
+        "choices": [{"index": 0, "text": text, "finish_reason": finish}],
+        "usage": {"prompt_tokens": 30, "completion_tokens": 5, "total_tokens": 35},
     }
 
 

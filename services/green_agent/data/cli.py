@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -58,28 +58,78 @@ def pull(*, names: tuple[str, ...], folder: Path | None, revision: str | None, u
 
 
 @main.command()
-@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.argument("name")
 @click.option("--from", "mirror", type=FOLDER, envvar="ASSAY_DATA_FROM", help="Mirror: a folder with copies.")
-def verify(*, names: tuple[str, ...], mirror: Path | None) -> None:
-    """Check the digests of every copy that is here; a data set that is named must be here."""
+def path(*, name: str, mirror: Path | None) -> None:
+    """Print the folder (of a package: the file) that a data set is read from."""
+    from services.green_agent.data.copies import place  # noqa: PLC0415
+
+    with _told():
+        click.echo(place(name, mirror))
+
+
+@main.command()
+@click.argument("names", nargs=-1, metavar="[NAME...|all]")
+@click.option("--from", "mirror", type=FOLDER, envvar="ASSAY_DATA_FROM", help="Mirror: a folder with copies.")
+@click.option(
+    "--references",
+    "most",
+    type=click.IntRange(0),
+    default=1000,
+    help="Run up to this many reference solutions of a data set, drawn where there are more; 0: none.",
+)
+@click.option("--sandbox-url", envvar="ASSAY_SANDBOX_URL", help="Sandbox service that runs them.")
+def verify(*, names: tuple[str, ...], mirror: Path | None, most: int, sandbox_url: str | None) -> None:
+    """Check every copy that is here: digests of files, then rows, prompts and reference solutions as a run would use them.
+
+    A data set that is named must be here; `all`, or no name, checks what is.
+    """
+    from services.green_agent.data.registry import sources  # noqa: PLC0415
+
+    wanted = () if names == ("all",) else names
+    faults = 0
+    for name in wanted or tuple(sources()):
+        with _told():
+            faults += _verified(name, mirror, must_be_here=bool(wanted), most=most, sandbox_url=sandbox_url)
+    if faults:
+        raise SystemExit(1)
+
+
+def _verified(name: str, mirror: Path | None, *, must_be_here: bool, most: int, sandbox_url: str | None) -> int:
+    """Print what the checks of one data set found; the number of faults."""
     from services.green_agent.data import copies  # noqa: PLC0415
     from services.green_agent.data.registry import sources  # noqa: PLC0415
 
-    failed = False
-    for name in names or tuple(sources()):
-        with _told():
-            found = copies.check(name, mirror)
-        if not found and names:
-            failed = True
-            click.echo(f"{name}: absent; {sources()[name].remedy}", err=True)
-        for one in found:
-            unknown = f", {one.unknown} without a known digest" if one.unknown else ""
-            click.echo(f"{name} ({one.where}): {one.files} files, {len(one.faults)} faults{unknown}")
-            failed = failed or bool(one.faults)
-            for fault in one.faults:
-                click.echo(f"  {fault}", err=True)
-    if failed:
-        raise SystemExit(1)
+    found = copies.check(name, mirror)
+    if not found and must_be_here:
+        click.echo(f"{name}: absent; {sources()[name].remedy}", err=True)
+        return 1
+    for one in found:
+        unknown = f", {one.unknown} without a known digest" if one.unknown else ""
+        click.echo(f"{name} ({one.where}): {one.files} files, {len(one.faults)} faults{unknown}")
+        _complain(one.faults)
+    faults = sum(len(one.faults) for one in found)
+    # Files that are not the published ones are refused by every benchmark; loading them would say the same again.
+    return faults if faults or not found else _self_checked(name, mirror, most=most, sandbox_url=sandbox_url)
+
+
+def _self_checked(name: str, mirror: Path | None, *, most: int, sandbox_url: str | None) -> int:
+    import asyncio  # noqa: PLC0415
+
+    from services.green_agent.data import selfcheck  # noqa: PLC0415
+
+    checked = asyncio.run(selfcheck.check(name, mirror, most=most, sandbox_url=sandbox_url))
+    if checked is None:
+        return 0
+    references = f", {checked.references}" if checked.references else ""
+    click.echo(f"{name} (tasks): {checked.tasks} tasks, {len(checked.faults)} faults{references}")
+    _complain(checked.faults)
+    return len(checked.faults)
+
+
+def _complain(faults: Iterable[str]) -> None:
+    for fault in faults:
+        click.echo(f"  {fault}", err=True)
 
 
 @contextmanager

@@ -94,15 +94,37 @@ def check(name: str, mirror: Path | None) -> list[Checked]:
     if isinstance(wanted.entry.origin, PackageOrigin):
         return _check_package(wanted)
     found: list[Checked] = []
-    if names := members_of(wanted.mirrored(mirror)):
+    if names := _mirrored(wanted, mirror):
         found.append(_check_mirror(wanted, mirror or Path(), names))
     for commit in _commits(wanted):
         found += _check_cache(wanted, commit)
     return found
 
 
+def place(name: str, mirror: Path | None) -> Path:
+    """The folder with the files of a data set, or the one file that a package brings. Raises DataError when it is absent."""
+    wanted = dataset(name)
+    folder = wanted.mirrored(mirror)
+    if folder is not None and _mirrored(wanted, mirror):
+        return folder
+    if isinstance(wanted.entry.origin, PackageOrigin):
+        return wanted.file(wanted.entry.members[0], mirror).path
+    commit = wanted.cache.held(wanted.revision)
+    if commit is None or not wanted.cache.members(commit):
+        raise DataError(f"{wanted.entry.title}: not on this machine; {wanted.entry.remedy}")
+    return wanted.cache.folder / commit
+
+
+def _mirrored(wanted: Dataset, mirror: Path | None) -> list[str]:
+    """Its files in a mirror; of a folder that several data sets share, its own."""
+    names = members_of(wanted.mirrored(mirror))
+    folder = wanted.entry.folder_in_mirror(wanted.name)
+    shared = sum(entry.folder_in_mirror(name) == folder for name, entry in sources().items()) > 1
+    return [name for name in names if wanted.entry.takes(name)] if shared else names
+
+
 def _where(wanted: Dataset, mirror: Path | None) -> str:
-    if members_of(wanted.mirrored(mirror)):
+    if _mirrored(wanted, mirror):
         return "mirror"
     if isinstance(wanted.entry.origin, PackageOrigin):
         try:
@@ -200,7 +222,7 @@ def _commits(wanted: Dataset) -> Iterator[str]:
     if not folder.is_dir():
         return
     for path in sorted(folder.iterdir()):
-        if COMMIT.fullmatch(path.name) or path.name.startswith(LOCAL):
+        if COMMIT.fullmatch(path.name) or path.name.startswith(LOCAL) or path.name == wanted.revision:
             yield path.name
 
 

@@ -13,7 +13,15 @@ from pydantic import ValidationError
 from services.green_agent.data import origins
 from services.green_agent.data.cache import Cache, Listing, file_sha256
 from services.green_agent.data.errors import DataError
-from services.green_agent.data.registry import MOVING, GitHubOrigin, HubOrigin, PackageOrigin, Source, sources
+from services.green_agent.data.registry import (
+    MOVING,
+    GitHubOrigin,
+    HubOrigin,
+    PackageOrigin,
+    ReleaseOrigin,
+    Source,
+    sources,
+)
 
 LOCAL: Final = "local-"
 """Begins the revision of a copy that came from a folder, whose commit nobody knows."""
@@ -110,6 +118,8 @@ class Dataset:
                 return self._from_hub(self.entry.origin, member)
             if isinstance(self.entry.origin, GitHubOrigin):
                 return self._from_github(self.entry.origin, member)
+            if isinstance(self.entry.origin, ReleaseOrigin):
+                return self._from_release(self.entry.origin, member)
         except DataError as error:
             raise DataError(f"{self.entry.title}: {error}; {self.entry.remedy}") from None
         raise DataError(f"{self.entry.title}: there is no file {member!r}; {self.entry.remedy}")
@@ -174,6 +184,21 @@ class Dataset:
             path = self.cache.put(origin.revision, member, got, expected=expected)
         return self._located(path, origin.revision, member)
 
+    def _from_release(self, origin: ReleaseOrigin, member: str) -> Located:
+        """The tag is held like a branch: what came first stays, since the files of a release can be replaced."""
+        revision = self.commit()
+        if revision.startswith(LOCAL):
+            raise DataError(
+                f"the copy that was pulled from a folder has no file {member!r}; pull it again with --update"
+            )
+        _allow_network(member)
+        expected = self.entry.sha256.get(member) if self.published else None
+        with self.cache.draft_folder() as folder:
+            got = origins.release_file(origin, member, folder=folder)
+            path = self.cache.put(revision, member, got, expected=expected)
+        self.cache.hold(self.revision, revision)
+        return self._located(path, revision, member)
+
     def _located(self, path: Path, commit: str, member: str) -> Located:
         words = "cache" if self.entry.origin is None else self.entry.origin.words
         return Located(path=path, origin=f"{words}@{commit} {member}".rstrip())
@@ -204,7 +229,7 @@ def dataset(name: str, instead: Instead = AS_REGISTERED) -> Dataset:
     revision = instead.revision
     if isinstance(entry.origin, HubOrigin) and instead.repo not in {None, entry.origin.repo}:
         return _elsewhere(name, entry, instead)
-    if isinstance(entry.origin, GitHubOrigin) and revision not in {None, pinned}:
+    if isinstance(entry.origin, GitHubOrigin | ReleaseOrigin) and revision not in {None, pinned}:
         entry = entry.model_copy(update={"origin": _at(entry.origin, revision or "")})
     return Dataset(
         name=name,
@@ -238,11 +263,12 @@ def _elsewhere(name: str, entry: Source, instead: Instead) -> Dataset:
     )
 
 
-def _at(origin: GitHubOrigin, revision: str) -> GitHubOrigin:
+def _at(origin: GitHubOrigin | ReleaseOrigin, revision: str) -> GitHubOrigin | ReleaseOrigin:
     try:
-        return GitHubOrigin.model_validate({**origin.model_dump(), "revision": revision})
+        return type(origin).model_validate({**origin.model_dump(), "revision": revision})
     except ValidationError:
-        raise DataError(f"revision {revision!r}: expected a commit of 40 hex digits") from None
+        expected = "a commit of 40 hex digits" if isinstance(origin, GitHubOrigin) else "the tag of a release"
+        raise DataError(f"revision {revision!r}: expected {expected}") from None
 
 
 def _allow_network(what: str) -> None:

@@ -16,6 +16,7 @@ from services.green_agent.data.store import DataError
 Row = dict[str, JsonValue]
 
 _ROW = TypeAdapter(Row)
+_ROWS = TypeAdapter(list[Row])
 
 
 def load_jsonl(source: Source, path: Path) -> list[Row]:
@@ -23,15 +24,30 @@ def load_jsonl(source: Source, path: Path) -> list[Row]:
 
     Raises DataError.
     """
+    rows = _parse(source, _read(source, path))
+    check_rows(source, rows)
+    return rows
+
+
+def load_json(source: Source, path: Path) -> list[Row]:
+    """The rows of a file that is one JSON array of objects, checked likewise. Raises DataError."""
+    packed = _read(source, path)
+    try:
+        rows = _ROWS.validate_json(packed)
+    except ValidationError as error:
+        raise DataError(f"{source.title}: not a JSON array of objects ({error}); {source.remedy}") from None
+    check_rows(source, rows)
+    return rows
+
+
+def _read(source: Source, path: Path) -> bytes:
     try:
         packed = path.read_bytes()
     except OSError as error:
         raise DataError(f"{source.title}: {path.name} cannot be read ({error.strerror}); {source.remedy}") from None
     if source.file_sha256 is not None:
         _compare(source, "file", source.file_sha256, hashlib.sha256(packed).hexdigest())
-    rows = _parse(source, packed)
-    check_rows(source, rows)
-    return rows
+    return packed
 
 
 def check_rows(source: Source, rows: Sequence[Row]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from services.green_agent.data.cache import COMMIT, Listing, safe_member
 from services.green_agent.data.errors import DataError
-from services.green_agent.data.registry import GitHubOrigin, HubOrigin, PackageOrigin
+from services.green_agent.data.registry import GitHubOrigin, HubOrigin, PackageOrigin, ReleaseOrigin
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -52,12 +52,24 @@ def hub_file(origin: HubOrigin, member: str, *, commit: str, folder: Path) -> Pa
 
 def github_file(origin: GitHubOrigin, member: str, *, folder: Path) -> Path:
     """Fetch one file of a GitHub repository into a folder. Raises DataError."""
+    return _raw(f"{origin.base}/{origin.repo}/{origin.revision}/{origin.folder}/{member}", folder)
+
+
+def release_file(origin: ReleaseOrigin, member: str, *, folder: Path) -> Path:
+    """Fetch one file of a GitHub release into a folder. Raises DataError."""
+    return _raw(f"{origin.base}/{origin.repo}/releases/download/{origin.revision}/{member}", folder)
+
+
+def _raw(url: str, folder: Path) -> Path:
+    """Fetch an address; files of releases lie somewhere else than their address says."""
     import httpx  # noqa: PLC0415
 
-    url = f"{origin.base}/{origin.repo}/{origin.revision}/{origin.folder}/{member}"
     path = folder / "raw"
     try:
-        with httpx.stream("GET", url, timeout=TIMEOUT_S) as answer, path.open("wb") as opened:
+        with (
+            httpx.stream("GET", url, timeout=TIMEOUT_S, follow_redirects=True) as answer,
+            path.open("wb") as opened,
+        ):
             if answer.status_code != 200:
                 raise DataError(f"{url} answered {answer.status_code}")
             for chunk in answer.iter_bytes():

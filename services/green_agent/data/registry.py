@@ -59,6 +59,28 @@ class GitHubOrigin(BaseModel):
         return f"https://github.com/{self.repo}"
 
 
+class ReleaseOrigin(BaseModel):
+    """Files attached to a release of a GitHub repository."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kind: Literal["release"]
+    repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    revision: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=100)
+    """Tag of the release. Its owner can replace the files: the digests say whether they are still the same."""
+    base: str = "https://github.com"
+
+    @property
+    def words(self) -> str:
+        """For records."""
+        return f"release {self.repo}"
+
+    @property
+    def page(self) -> str:
+        """Where people read about it."""
+        return f"https://github.com/{self.repo}/releases/tag/{self.revision}"
+
+
 class PackageOrigin(BaseModel):
     """A file inside an installed Python package."""
 
@@ -78,7 +100,7 @@ class PackageOrigin(BaseModel):
         return f"package {self.package}"
 
 
-Origin = Annotated[HubOrigin | GitHubOrigin | PackageOrigin, Field(discriminator="kind")]
+Origin = Annotated[HubOrigin | GitHubOrigin | ReleaseOrigin | PackageOrigin, Field(discriminator="kind")]
 
 
 class Source(BaseModel):
@@ -125,8 +147,9 @@ class KnownIssue(BaseModel):
     kind: str
     """Short stable identifier."""
     rows: tuple[str, ...] = Field(min_length=1)
-    action: Literal["kept", "mended"]
-    """`kept`: scored as it is. `mended`: the scorer takes care of it."""
+    action: Literal["kept", "mended", "guarded", "left_out"]
+    """`kept`: scored as it is. `mended`: loader or scorer take care of it. `guarded`: the calls are
+    made beside the program. `left_out`: not asked."""
     reason: str
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
+SHORT_REASON: Final = 200
+"""Characters of a reason that follows its verdict."""
 Role = Literal["question", "reference", "answer"]
 
 
@@ -27,6 +29,10 @@ class Case:
     instructions: str
     """Trusted: how to judge this kind of answer, in the benchmark's words."""
     materials: tuple[Material, ...]
+    round: int = 0
+    """0-based. A further round asks the same once more: it has verdicts of its own in the cache and a seed of its own."""
+    calibration: str = ""
+    """Data set of people's verdicts on such cases, of which a report tells how far the judge agrees. Empty: a user's labels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +44,29 @@ class Scale:
     highest: int
     anchors: str
     """What low, middle and high values mean."""
+    permitted: tuple[int, ...] = ()
+    """The only values there are, ascending and within the bounds; empty: every whole number from lowest to highest."""
+    reason_chars: int = SHORT_REASON
+    """Characters of the reason. One that is longer than SHORT_REASON comes before the value, which follows from it."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that could never be given."""
+        ordered = sorted({value for value in self.permitted if self.lowest <= value <= self.highest})
+        if list(self.permitted) != ordered:
+            told = f"expected ascending values from {self.lowest} to {self.highest}"
+            raise ValueError(f"{self.name}: {told}, got {self.permitted}")
+
+    @property
+    def words(self) -> str:
+        """The values there are: `0 to 7`, or `0, 1, 6 or 7`."""
+        if not self.permitted:
+            return f"{self.lowest} to {self.highest}"
+        *most, last = map(str, self.permitted)
+        return f"{', '.join(most)} or {last}" if most else last
+
+    def holds(self, value: int) -> bool:
+        """Whether this value can be given."""
+        return value in self.permitted if self.permitted else self.lowest <= value <= self.highest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

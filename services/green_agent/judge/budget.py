@@ -17,6 +17,8 @@ from services.green_agent.judge.fences import labels
 DEFAULT_CONTEXT: Final = 32_768
 OUTPUT_BASE: Final = 256
 OUTPUT_EACH: Final = 120
+CHARS_OF_A_TOKEN: Final = 2
+"""Of reasons, on the low side: mathematics is written in short tokens."""
 RESERVE: Final = 256
 MARGIN: Final = 0.05
 REFERENCE_SHARE: Final = 0.25
@@ -45,9 +47,9 @@ class Budget:
         return self.context - self.output - int(self.context * MARGIN) - RESERVE
 
 
-def budget_for(verdicts: int, *, context: int, max_tokens: int | None) -> Budget:
-    """The budget of a call that asks for so many verdicts."""
-    wanted = OUTPUT_BASE + OUTPUT_EACH * verdicts
+def budget_for(verdicts: int, *, context: int, max_tokens: int | None, extra_chars: int = 0) -> Budget:
+    """The budget of a call that asks for so many verdicts, with so many characters of reasons beyond short ones."""
+    wanted = OUTPUT_BASE + OUTPUT_EACH * verdicts + extra_chars // CHARS_OF_A_TOKEN
     return Budget(context=context, output=wanted if max_tokens is None else min(max_tokens, wanted))
 
 

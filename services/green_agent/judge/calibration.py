@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import atanh, sqrt, tanh
@@ -18,7 +18,7 @@ from services.contract.judgements import Judgement
 from services.contract.outcomes import Failure
 from services.contract.results import Section
 from services.contract.seeds import derive
-from services.green_agent.judge.asking import Case, Judge, Material, Scale
+from services.green_agent.judge.asking import Judge
 from services.green_agent.judge.labels import Label
 from services.green_agent.judge.panel import JudgePanel
 from services.green_agent.judge.questions import Wording
@@ -36,33 +36,44 @@ class Judged:
 
 
 @dataclass(kw_only=True, slots=True)
-class _Heard:
+class Heard:
     """Everything the judge said in one wording."""
 
     judged: dict[int, Judged] = field(default_factory=dict)
     """By place of the label."""
     failed: Counter[str] = field(default_factory=Counter)
+    told: Callable[[int], None] = lambda _: None
+
+    @property
+    def done(self) -> int:
+        """Labels that were asked about."""
+        return len(self.judged) + self.failed.total()
 
 
 async def calibrate(panel: JudgePanel, labels: Sequence[Label]) -> Calibration:
     """Ask the judge for every label and compare. Labels without a verdict are counted by kind, not guessed."""
     record: list[Judgement] = []
-    plain = await _hear(panel, labels, record, "plain")
-    paraphrased = await _hear(panel, labels, record, "paraphrased")
-    swapped = await _hear(panel, labels, record, "swapped")
-    costs = [made.cost_usd for made in record if not made.cached and (not made.kind or made.input_tokens is not None)]
-    known = [cost for cost in costs if cost is not None]
+    plain = await hear(panel, labels, record, "plain")
+    paraphrased = await hear(panel, labels, record, "paraphrased")
+    swapped = await hear(panel, labels, record, "swapped")
     return Calibration(
         judge=panel.name,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
-        labels_sha256=_digest(labels),
+        labels_sha256=digest_of(labels),
         failed=dict(plain.failed),
         criteria=criteria_figures([one for one in plain.judged.values() if one.label.met is not None], labels),
         scales=_scales(plain, labels),
         paraphrased=_flips(plain, paraphrased),
         swapped=_flips(plain, swapped),
-        cost_usd=sum(known) if len(known) == len(costs) else None,
+        cost_usd=cost_of(record),
     )
+
+
+def cost_of(record: Sequence[Judgement]) -> float | None:
+    """What these calls cost now; None when the price of one is unknown."""
+    costs = [made.cost_usd for made in record if not made.cached and (not made.kind or made.input_tokens is not None)]
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if len(known) == len(costs) else None
 
 
 def criteria_figures(judged: Sequence[Judged], labels: Sequence[Label]) -> CriteriaFigures | None:
@@ -100,9 +111,16 @@ def scale_figures(judged: Sequence[Judged], *, labels: int) -> ScaleFigures:
     )
 
 
-async def _hear(panel: JudgePanel, labels: Sequence[Label], record: list[Judgement], wording: Wording) -> _Heard:
-    """Ask about every answer once, all of its criteria together."""
-    heard = _Heard()
+async def hear(
+    panel: JudgePanel,
+    labels: Sequence[Label],
+    record: list[Judgement],
+    wording: Wording,
+    *,
+    told: Callable[[int], None] = lambda _: None,
+) -> Heard:
+    """Ask about every answer once, all of its criteria together. `told` hears how many labels are done."""
+    heard = Heard(told=told)
     groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for place, label in enumerate(labels):
         groups[_group(label)].append(place)
@@ -128,36 +146,26 @@ def _group(label: Label) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-async def _ask(judge: Judge, labels: Mapping[int, Label], heard: _Heard) -> None:
-    first = next(iter(labels.values()))
-    case = _case(first)
+async def _ask(judge: Judge, labels: Mapping[int, Label], heard: Heard) -> None:
     try:
-        if first.met is not None:
-            verdict = await judge.criteria(case, [label.criterion for label in labels.values()])
-            said = [float(met) for met in verdict.met]
-        else:
-            scales = {label.criterion_id: _scale(label) for label in labels.values()}
-            rated = await judge.scales(case, [*scales.values()])
-            said = [rated.scores[label.criterion_id] for label in labels.values()]
+        said = await _said(judge, [*labels.values()])
     except Failure as failure:
         heard.failed[failure.kind] += len(labels)
-        return
-    for (place, label), value in zip(labels.items(), said, strict=True):
-        heard.judged[place] = Judged(label=label, said=value)
+    else:
+        heard.judged |= {
+            place: Judged(label=label, said=value) for (place, label), value in zip(labels.items(), said, strict=True)
+        }
+    heard.told(heard.done)
 
 
-def _case(label: Label) -> Case:
-    question = (Material(name="question", text=label.question, role="question"),) if label.question else ()
-    references = tuple(
-        Material(name=f"reference {number}", text=text, role="reference")
-        for number, text in enumerate(label.references, start=1)
-    )
-    answer = Material(name="answer", text=label.answer, role="answer")
-    return Case(instructions=label.instructions, materials=(*question, *references, answer))
-
-
-def _scale(label: Label) -> Scale:
-    return Scale(name=label.criterion_id, lowest=label.lowest, highest=label.highest, anchors=label.criterion)
+async def _said(judge: Judge, labels: Sequence[Label]) -> list[float]:
+    case = labels[0].case
+    if labels[0].met is not None:
+        verdict = await judge.criteria(case, [label.criterion for label in labels])
+        return [float(met) for met in verdict.met]
+    scales = {label.criterion_id: label.scale for label in labels}
+    rated = await judge.scales(case, [*scales.values()])
+    return [rated.scores[label.criterion_id] for label in labels]
 
 
 def _trial(label: Label) -> PlannedTrial:
@@ -167,7 +175,7 @@ def _trial(label: Label) -> PlannedTrial:
     )
 
 
-def _scales(heard: _Heard, labels: Sequence[Label]) -> dict[str, ScaleFigures]:
+def _scales(heard: Heard, labels: Sequence[Label]) -> dict[str, ScaleFigures]:
     asked = Counter(label.criterion_id for label in labels if label.score is not None)
     return {
         name: scale_figures(
@@ -178,7 +186,7 @@ def _scales(heard: _Heard, labels: Sequence[Label]) -> dict[str, ScaleFigures]:
     }
 
 
-def _flips(plain: _Heard, other: _Heard) -> Flips:
+def _flips(plain: Heard, other: Heard) -> Flips:
     """Verdicts that exist in both wordings and differ."""
     both = [place for place in plain.judged if place in other.judged]
     flipped = sum(plain.judged[place].said != other.judged[place].said for place in both)
@@ -193,13 +201,13 @@ def _kappa(judged: Sequence[Judged]) -> Figure:
         clusters[one.label.task_id].append((bool(one.label.met), bool(one.said)))
     people, judge = zip(*(pair for pairs in clusters.values() for pair in pairs), strict=True)
     interval = agreement.cohen_kappa_interval([*clusters.values()], seed=derive(0, "calibration", "kappa"))
-    return _figure(agreement.cohen_kappa(people, judge), interval)
+    return figure(agreement.cohen_kappa(people, judge), interval)
 
 
 def _share(part: int, whole: int) -> Figure:
     if not whole:
         return UNDEFINED
-    return _figure(part / whole, estimators.wilson(successes=part, trials=whole))
+    return figure(part / whole, estimators.wilson(successes=part, trials=whole))
 
 
 def _mean(values: Sequence[float]) -> Figure:
@@ -208,7 +216,7 @@ def _mean(values: Sequence[float]) -> Figure:
     # The bootstrap cannot see beyond its sample: equal values would give an interval of no width.
     spread = len(set(values)) > 1
     interval = estimators.bootstrap_mean(values, seed=derive(0, "calibration", "error")) if spread else None
-    return _figure(statistics.fmean(values), interval)
+    return figure(statistics.fmean(values), interval)
 
 
 def _correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
@@ -226,11 +234,13 @@ def _fisher(r: float | None, count: int) -> Figure:
     return Figure(value=r, low=tanh(atanh(r) - half), high=tanh(atanh(r) + half))
 
 
-def _figure(value: float | None, interval: estimators.Interval | None) -> Figure:
+def figure(value: float | None, interval: estimators.Interval | None) -> Figure:
+    """A figure for the record."""
     if value is None or interval is None:
         return Figure(value=value)
     return Figure(value=value, low=interval.low, high=interval.high)
 
 
-def _digest(labels: Sequence[Label]) -> str:
+def digest_of(labels: Sequence[Label]) -> str:
+    """The sha256 of the labels, in hex."""
     return hashlib.sha256("\n".join(label.model_dump_json() for label in labels).encode()).hexdigest()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from services.green_agent.judge.asking import SHORT_REASON, Case, Material, Scale
 
 DEFAULT_INSTRUCTIONS = "Judge the answer to the question."
 
@@ -34,6 +37,10 @@ class Label(BaseModel):
     references: tuple[str, ...] = ()
     instructions: str = DEFAULT_INSTRUCTIONS
     """What the judge is told before the criteria."""
+    permitted: tuple[int, ...] = ()
+    """The only values of the scale that the judge may give; empty: all from lowest to highest."""
+    reason_chars: int = Field(default=SHORT_REASON, ge=1)
+    """Characters of the reason for a number."""
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> Label:
@@ -41,7 +48,60 @@ class Label(BaseModel):
             raise ValueError("expected met (true or false) or score (an integer), one of them")
         if self.score is not None and not self.lowest <= self.score <= self.highest:
             raise ValueError(f"expected a score from {self.lowest} to {self.highest}, got {self.score}")
+        if self.score is not None:
+            _ = self.scale
         return self
+
+    @property
+    def case(self) -> Case:
+        """What the judge reads."""
+        question = (Material(name="question", text=self.question, role="question"),) if self.question else ()
+        references = tuple(
+            Material(name=f"reference {number}", text=text, role="reference")
+            for number, text in enumerate(self.references, start=1)
+        )
+        answer = Material(name="answer", text=self.answer, role="answer")
+        return Case(instructions=self.instructions, materials=(*question, *references, answer))
+
+    @property
+    def scale(self) -> Scale:
+        """What it rates the answer on, where people gave a number."""
+        return Scale(
+            name=self.criterion_id,
+            lowest=self.lowest,
+            highest=self.highest,
+            anchors=self.criterion,
+            permitted=self.permitted,
+            reason_chars=self.reason_chars,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grade:
+    """A name for a range of values."""
+
+    name: str
+    lowest: int
+    highest: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GradedSet:
+    """People's points for answers, all on one scale, from a data set."""
+
+    name: str
+    """Of the data set, with the digest of the words that ask for the points."""
+    labels: tuple[Label, ...]
+    """One an answer; `task_id` is the problem, whose answers stand and fall together."""
+    grades: tuple[Grade, ...]
+    """From the lowest on; together they cover the scale."""
+    origin: str
+    noticed: tuple[str, ...] = ()
+    """What its rows say that does not fit together."""
+
+    def grade(self, value: float) -> str:
+        """The grade of a value; what lies between two whole numbers, as a panel's median may, counts as the lower."""
+        return next(grade.name for grade in reversed(self.grades) if grade.lowest <= value)
 
 
 def read_labels(labels: Path, criteria: Path | None) -> tuple[Label, ...]:

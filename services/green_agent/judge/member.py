@@ -257,7 +257,8 @@ class Member:
         parameters = [endpoint.temperature, endpoint.top_p, self.model.max_tokens, self.model.stated_context]
         words = write(question, "full", mark=NO_MARK).unmarked
         parts = [endpoint.model, endpoint.provider, parameters, template_digest(), words]
-        material = json.dumps([*parts, self._twins] if self._twins else parts)
+        again = (self._twins, question.case.round)
+        material = json.dumps([*parts, *again] if any(again) else parts)
         return hashlib.sha256(material.encode()).hexdigest()
 
     @asynccontextmanager

@@ -188,14 +188,15 @@ class JudgeModel:
     async def complete(
         self, ready: Ready, question: Question, form: Form, *, mode: Mode, deadline: float, key: CallKey
     ) -> Completion | ModelFailure:
-        """One call. The seed follows from the words, so that the same question is asked in the same way in any trial."""
+        """One call. The seed follows from words and round, so that a question is asked in the same way in any trial."""
         schema = schema_of(question, form, provider=self.endpoint.provider) if mode == "schema" else None
+        again: list[str | int] = [ready.prompt.digest, *([question.case.round] if question.case.round else [])]
         return await self._client.complete(
             ready.prompt.messages,
             response_format=None
             if mode == "prompt"
             else ResponseFormat(name=f"{question.kind}_verdict", schema=schema),
-            sampling=Sampling(max_tokens=ready.budget.output, seed=derive(0, "judge", ready.prompt.digest) >> 32),
+            sampling=Sampling(max_tokens=ready.budget.output, seed=derive(0, "judge", *again) >> 32),
             deadline=deadline,
             key=key,
         )
@@ -247,7 +248,7 @@ class JudgeModel:
     async def _uncut(
         self, question: Question, form: Form, *, mark: str, refused: Refused | None, factor: float = 1.0
     ) -> Ready:
-        budget = budget_for(question.size, context=self.context, max_tokens=self.max_tokens)
+        budget = self._budget(question)
         prompt = write(question, form, mark=mark, refused=refused)
         return Ready(
             prompt=prompt,
@@ -257,6 +258,11 @@ class JudgeModel:
             tokens_replaced=prompt.tokens_replaced,
         )
 
+    def _budget(self, question: Question) -> Budget:
+        return budget_for(
+            question.size, context=self.context, max_tokens=self.max_tokens, extra_chars=question.extra_chars
+        )
+
     def _surely_fits(self, question: Question) -> bool:
         """True without writing the prompt: its words are those of the question, some of them twice, and ours."""
         case = question.case
@@ -264,7 +270,7 @@ class JudgeModel:
         own += [one.anchors for one in question.scales]
         words = sum(len(text.encode(errors="replace")) for text in (*own, *(one.text for one in case.materials)))
         most = words + OUR_WORDS + MATERIAL_WORDS * len(case.materials) + ID_WORDS * question.size
-        budget = budget_for(question.size, context=self.context, max_tokens=self.max_tokens)
+        budget = self._budget(question)
         return most <= budget.prompt
 
     async def _count(self, prompt: Prompt, budget: Budget, factor: float) -> int:

@@ -43,7 +43,7 @@ from services.green_agent.judge.questions import (
     right_or_wrong,
     worded,
 )
-from services.green_agent.judge.records import UNCALIBRATED, calibration_in, judge_name
+from services.green_agent.judge.records import judge_name, standing_in
 from services.green_agent.judge.settings import JudgeSettings
 from services.green_agent.judge.verdicts import Value, Verdict
 
@@ -67,6 +67,8 @@ class JudgePanel:
         self._folder = folder
         self._means = means
         self._settings = settings
+        self._asked: set[str] = set()
+        """Calibrations that speak for what was asked."""
         self.name = judge_name([member.model.endpoint for member in members])
         """Models and digest of the prompts."""
 
@@ -77,12 +79,21 @@ class JudgePanel:
         """
         hearing = Hearing(trial=trial, record=record)
         return _TrialJudge(
-            name=self.name, fallback=self._settings.fallback, members=self._members, hearing=hearing, wording=wording
+            name=self.name,
+            fallback=self._settings.fallback,
+            members=self._members,
+            hearing=hearing,
+            wording=wording,
+            asked=self._asked,
         )
 
     def description(self) -> dict[str, JsonValue]:
         """Models, parameters and prompts, for the record of a run. Holds no secret."""
-        calibration = calibration_in(self._folder, self.name)
+        standing = standing_in(self._folder, self.name, self._asked or {""})
+        records: dict[str, JsonValue] = {
+            name: "uncalibrated" if record is None else record.model_dump(mode="json")
+            for name, record in standing.records.items()
+        }
         return {
             "name": self.name,
             "template": template_digest(),
@@ -91,9 +102,10 @@ class JudgePanel:
             "concurrency": self._settings.concurrency,
             "cache": self._means.cache is not None,
             "fallback": self._settings.fallback,
-            "calibration": "uncalibrated" if calibration is None else calibration.model_dump(mode="json"),
-            "headline": UNCALIBRATED if calibration is None else calibration.headline,
-            "kappa": None if calibration is None else calibration.kappa,
+            "calibration": records.get("", "uncalibrated"),
+            "calibrations": {name: record for name, record in records.items() if name},
+            "headline": standing.headline,
+            "kappa": standing.kappa,
         }
 
     async def aclose(self) -> None:
@@ -195,6 +207,7 @@ class _TrialJudge:
     members: tuple[Member, ...]
     hearing: Hearing
     wording: Wording
+    asked: set[str]
 
     async def criteria(self, case: Case, criteria: Sequence[str]) -> CriteriaVerdict:
         """Judge every criterion, in batches. All or nothing: no partial verdict is ever returned."""
@@ -249,6 +262,7 @@ class _TrialJudge:
 
     async def _heard(self, question: Question) -> list[Verdict | Failure]:
         """What each member says, in the order of the panel."""
+        self.asked.add(question.case.calibration)
         said = worded(question, self.wording)
         async with asyncio.TaskGroup() as group:
             asked = [group.create_task(member.ask(said, self.hearing)) for member in self.members]

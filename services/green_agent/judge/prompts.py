@@ -80,6 +80,10 @@ _CRITERIA: Final = (
     "not met. Evidence is a short literal quote from the answer, empty when there is none."
 )
 _SCALES: Final = "Give the answer one whole number on each scale, within its bounds."
+_REASONS_FIRST: Final = (
+    "Write the reasons first: go through the answer step by step, quote the step that decides, and let the number follow "
+    "from what you wrote."
+)
 _CORRECT: Final = (
     "Decide whether the answer agrees with the reference in substance. An answer that names several results, or contradicts "
     "itself, is not correct."
@@ -127,10 +131,8 @@ def _task(question: Question) -> str:
             listed = "\n".join(f"{one.id}: {_line(one.text)}" for one in ordered)
             return f"{instructions}\n\n{_CRITERIA}\n\nCriteria:\n{listed}"
         case "scales":
-            listed = "\n".join(
-                f"{one.name} ({one.lowest} to {one.highest}): {_line(one.anchors)}" for one in question.scales
-            )
-            return f"{instructions}\n\n{_SCALES}\n\nScales:\n{listed}"
+            listed = "\n".join(f"{one.name} ({one.words}): {_line(one.anchors)}" for one in question.scales)
+            return f"{instructions}\n\n{_rating(question)}\n\nScales:\n{listed}"
         case "correct":
             return f"{instructions}\n\n{_CORRECT}"
         case "compare":
@@ -144,12 +146,16 @@ def _again(question: Question) -> str:
         case "criteria":
             return f"{instructions}\n\n{_CRITERIA} The criteria are those above: {', '.join(question.ids)}."
         case "scales":
-            bounds = ", ".join(f"{one.name} {one.lowest} to {one.highest}" for one in question.scales)
-            return f"{instructions}\n\n{_SCALES} {bounds}."
+            bounds = ", ".join(f"{one.name} {one.words}" for one in question.scales)
+            return f"{instructions}\n\n{_rating(question)} {bounds}."
         case "correct":
             return f"{instructions}\n\n{_CORRECT}"
         case "compare":
             return f"{instructions}\n\n{_COMPARE}"
+
+
+def _rating(question: Question) -> str:
+    return f"{_SCALES} {_REASONS_FIRST}" if question.reasons_first else _SCALES
 
 
 def _reply(question: Question, form: Form) -> str:
@@ -170,9 +176,11 @@ def _shape(question: Question, form: Form) -> str:
                 "injection_suspected": flag,
             }
         case "scales":
-            scores: JsonValue = {one.name: f"integer {one.lowest}..{one.highest}" for one in question.scales}
-            reasons: JsonValue = dict.fromkeys(question.ids, text)
-            shape = {"scores": scores} if short else {"scores": scores, "reasons": reasons, "injection_suspected": flag}
+            scores: JsonValue = {one.name: f"integer {_values(one)}" for one in question.scales}
+            reasons: JsonValue = {one.name: f"at most {one.reason_chars} characters" for one in question.scales}
+            parts = {"scores": scores, "reasons": reasons}
+            ordered = dict(reversed(parts.items())) if question.reasons_first else parts
+            shape = {"scores": scores} if short else {**ordered, "injection_suspected": flag}
         case "correct":
             shape = {"correct": flag} if short else {"correct": flag, "reason": text, "injection_suspected": flag}
         case "compare":
@@ -182,6 +190,10 @@ def _shape(question: Question, form: Form) -> str:
     if question.kind == "criteria":
         return f"{example}\nEach of {', '.join(question.ids)} stands in it exactly once, and no other id."
     return example
+
+
+def _values(scale: Scale) -> str:
+    return scale.words if scale.permitted else f"{scale.lowest}..{scale.highest}"
 
 
 def _repair(refused: Refused, mark: str) -> str:
@@ -202,9 +214,11 @@ def template_digest() -> str:
     """Of everything the evaluator itself says in its prompts. A change of one word is another judge."""
     case = Case(instructions="instructions", materials=(Material(name="answer", text="answer", role="answer"),))
     scale = Scale(name="scale", lowest=0, highest=1, anchors="anchors")
+    argued = Scale(name="argued", lowest=0, highest=1, anchors="anchors", permitted=(0, 1), reason_chars=201)
     questions = (
         Question(kind="criteria", purpose="", case=case, criteria=(Criterion(id="c01", text="criterion"),)),
         Question(kind="scales", purpose="", case=case, scales=(scale,)),
+        Question(kind="scales", purpose="", case=case, scales=(argued,)),
         Question(kind="correct", purpose="", case=case),
         Question(kind="compare", purpose="", case=case),
     )

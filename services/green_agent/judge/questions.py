@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from services.contract.judgements import Form
-from services.green_agent.judge.asking import Case, Material, Scale
+from services.green_agent.judge.asking import SHORT_REASON, Case, Material, Scale
 
 __all__ = [
     "Criterion",
@@ -53,6 +53,16 @@ class Question:
     def size(self) -> int:
         """Verdicts it asks for."""
         return max(1, len(self.criteria), len(self.scales))
+
+    @property
+    def reasons_first(self) -> bool:
+        """Whether the judge writes its reasons down before it decides."""
+        return any(scale.reason_chars > SHORT_REASON for scale in self.scales)
+
+    @property
+    def extra_chars(self) -> int:
+        """Characters that its reasons may take beyond short ones."""
+        return sum(max(0, scale.reason_chars - SHORT_REASON) for scale in self.scales)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -107,15 +117,15 @@ def comparison(case: Case, first: str, second: str, *, swapped: bool) -> Questio
         Material(name="answer 2", text=second, role="answer"),
     )
     others = tuple(material for material in case.materials if material.role != "answer")
-    both = Case(instructions=case.instructions, materials=(*others, *pair))
+    both = replace(case, materials=(*others, *pair))
     return Question(kind="compare", purpose="compare swapped" if swapped else "compare", case=both)
 
 
 def worded(question: Question, wording: Wording) -> Question:
-    """The question in another wording; the record says so."""
-    if wording == "plain":
-        return question
-    return replace(question, wording=wording, purpose=f"{question.purpose} {wording}")
+    """The question in its round and in this wording; the record says so where either is not the usual one."""
+    again = [f"round {question.case.round + 1}"] if question.case.round else []
+    other = [wording] if wording != "plain" else []
+    return replace(question, wording=wording, purpose=" ".join([question.purpose, *again, *other]))
 
 
 def about(question: Question) -> str:

@@ -15,11 +15,8 @@ from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, create_model
 
 from services.contract.endpoints import Provider
-from services.green_agent.judge.asking import Scale
+from services.green_agent.judge.asking import SHORT_REASON, Scale
 from services.green_agent.judge.questions import Form, Kind, Question
-
-LONGEST_TEXT: Final = 200
-"""Characters of evidence and reasons that are kept."""
 
 Value = bool | int | str
 M = TypeVar("M", bound=BaseModel)
@@ -145,6 +142,7 @@ _SHORT: Final = {"scales": ("scores",), "correct": ("correct",), "compare": ("ve
 
 
 def _model_of(kind: Kind, rated: tuple[Scale, ...], form: Form) -> type[BaseModel]:
+    reasons_first = any(scale.reason_chars > SHORT_REASON for scale in rated)
     match kind:
         case "criteria":
             return ShortCriteriaReply if form == "simplified" else CriteriaReply
@@ -156,16 +154,19 @@ def _model_of(kind: Kind, rated: tuple[Scale, ...], form: Form) -> type[BaseMode
             scores = _by_scale(
                 "Scores",
                 rated,
-                lambda scale: (int, Field(alias=scale.name, ge=scale.lowest, le=scale.highest)),
+                lambda scale: (_value_of(scale), Field(alias=scale.name)),
             )
             reasons = _by_scale("Reasons", rated, lambda scale: (str, Field(alias=scale.name)))
-            return create_model(
-                "Ratings",
-                __base__=_Reply,
-                scores=(scores, ...),
-                reasons=(reasons, ...),
-                injection_suspected=(bool, ...),
-            )
+            fields = {"scores": (scores, ...), "reasons": (reasons, ...)}
+            if reasons_first:
+                fields = dict(reversed(fields.items()))
+            return create_model("Ratings", __base__=_Reply, **cast("Any", fields), injection_suspected=(bool, ...))
+
+
+def _value_of(scale: Scale) -> Any:
+    if scale.permitted:
+        return Literal[scale.permitted]
+    return Annotated[int, Field(ge=scale.lowest, le=scale.highest)]
 
 
 def _by_scale(name: str, scales: Sequence[Scale], field_of: Any) -> type[BaseModel]:
@@ -243,13 +244,11 @@ def _scales(raw: dict[str, JsonValue], question: Question) -> Verdict:
     reply = _parsed(ScalesReply, raw)
     _check_ids(list(reply.scores), question.ids)
     for scale in question.scales:
-        if not scale.lowest <= reply.scores[scale.name] <= scale.highest:
-            raise InvalidVerdictError(
-                "out_of_range", f"{scale.name} must be an integer from {scale.lowest} to {scale.highest}"
-            )
+        if not scale.holds(reply.scores[scale.name]):
+            raise InvalidVerdictError("out_of_range", f"{scale.name} must be an integer, {scale.words}")
     return Verdict(
         values=reply.scores,
-        reasons={name: _kept(reply.reasons.get(name, "")) for name in question.ids},
+        reasons={one.name: _kept(reply.reasons.get(one.name, ""), one.reason_chars) for one in question.scales},
         injection_suspected=reply.injection_suspected,
     )
 
@@ -262,9 +261,9 @@ def _single(name: str, value: Value, reply: CorrectReply | CompareReply) -> Verd
     )
 
 
-def _kept(text: str) -> str:
+def _kept(text: str, most: int = SHORT_REASON) -> str:
     """The words as they are kept. Half an escaped pair, which JSON may hold, cannot be stored or sent."""
-    return text[:LONGEST_TEXT].encode(errors="replace").decode()
+    return text[:most].encode(errors="replace").decode()
 
 
 def _check_ids(given: Sequence[str], wanted: Sequence[str]) -> None:

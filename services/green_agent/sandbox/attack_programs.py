@@ -325,3 +325,72 @@ WHO_AM_I: Final = """
         open("state", "w").write("second run")
         return [os.getpid(), os.getppid()], state
 """
+
+CPP_INCLUDE: Final = """
+    #include <cstdio>
+    #if __has_include("/etc/passwd")
+    #include "/etc/passwd"
+    #endif
+    int main() { puts("nothing"); }
+"""
+
+CPP_EMBED: Final = """
+    #include <cstdio>
+    asm(".data\\nstolen: .incbin \\"/etc/passwd\\"\\n.byte 0\\n.text");
+    extern char stolen[] asm("stolen");
+    int main() { puts(stolen); }
+"""
+
+CPP_BOMB: Final = """
+    #include "bomb.h"
+    int main() {}
+"""
+CPP_BOMB_HEADER: Final = """
+    #include "bomb.h"
+    #include "bomb.h"
+"""
+
+CPP_NOISE: Final = "\n".join(f"error{number};" for number in range(5000))
+
+CPP_ARRAY: Final = """
+    int array[1 << 28] = {1};
+    int main(int count, char**) { return array[count]; }
+"""
+
+CPP_LAST_WORDS: Final = """
+    struct Endless { ~Endless() { for (;;) asm(""); } } endless;
+    int main() {}
+"""
+
+CPP_BREAK_OUT: Final = """
+    #include <cstdio>
+    #include <fcntl.h>
+    #include <sched.h>
+    #include <signal.h>
+    #include <sys/mount.h>
+    #include <sys/ptrace.h>
+    #include <sys/socket.h>
+    #include <unistd.h>
+    void tell(const char* what, bool done) { if (done) puts(what); }
+    int main() {
+        int families[] = {AF_INET, AF_INET6, AF_UNIX};
+        for (auto family : families) tell("socket", socket(family, SOCK_STREAM, 0) >= 0);
+        const char* files[] = {"/etc/passwd", "/tmp/../etc/shadow", "/proc/1/environ"};
+        for (auto file : files) tell(file, open(file, O_RDONLY) >= 0);
+        const char* places[] = {"/left", "/usr/lib/left", "/dev/left"};
+        for (auto place : places) tell(place, open(place, O_WRONLY | O_CREAT, 0600) >= 0);
+        tell("unshare", unshare(CLONE_NEWUSER) == 0);
+        tell("mount", mount("none", "/tmp", "tmpfs", 0, nullptr) == 0);
+        tell("ptrace", ptrace(PTRACE_ATTACH, 1, nullptr, nullptr) == 0);
+        int children = 0;
+        while (children < 200) {
+            int child = fork();
+            if (child < 0) break;
+            if (child == 0) { pause(); _exit(0); }
+            children++;
+        }
+        tell("processes", children > 8);
+        kill(-1, SIGKILL);
+        puts("end");
+    }
+"""

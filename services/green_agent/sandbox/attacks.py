@@ -7,7 +7,7 @@ what it returns is the list of things it achieved, so an empty list is the good 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +30,7 @@ Verdict = Callable[[Sequence[JobResult]], bool]
 USUAL: Final = Limits()
 BURNER: Final = Limits(cpu_s=0.5, call_cpu_s=0.2, wall_s=20.0)
 SLEEPER: Final = Limits(cpu_s=20.0, wall_s=0.5)
+CROWD: Final = Limits(processes=4)
 HUNGRY: Final = Limits(cpu_s=10.0, wall_s=20.0, memory_bytes=1 << 30)
 
 
@@ -124,8 +125,29 @@ def _same_sight(results: Sequence[JobResult]) -> bool:
     return numbered_alike and bool(first[1] == second[1])
 
 
+def _cpp(source: str, *, limits: Limits = USUAL, headers: Mapping[str, str] | None = None) -> Program:
+    text = textwrap.dedent(source)
+    return Program(source=text, language="cpp", headers=dict(headers or {}), limits=limits)
+
+
+def _not_found(results: Sequence[JobResult]) -> bool:
+    looked, embedded = results
+    told = "".join(result.stdout + (result.build.output if result.build else "") for result in results)
+    unseen = looked.stdout == "nothing\n" or not _built(looked)
+    return unseen and not _built(embedded) and "root:" not in told
+
+
+def _bombs_defused(results: Sequence[JobResult]) -> bool:
+    *builds, endless = results
+    return not any(map(_built, builds)) and _built(endless) and endless.limit is LimitHit.CPU
+
+
+def _built(result: JobResult) -> bool:
+    return result.build is not None and result.build.ok
+
+
 def attacks(*, port: int) -> tuple[Attack, ...]:
-    """All attacks on Python programs. `port`: a port of 127.0.0.1 on this machine where something listens."""
+    """All attacks, in Python and in C++. `port`: a port of 127.0.0.1 on this machine where something listens."""
     exits = (
         "import os\ndef f(): os._exit(0)",
         "import sys\ndef f(): sys.exit()",
@@ -212,5 +234,37 @@ def attacks(*, port: int) -> tuple[Attack, ...]:
             failed=_contained,
             isolation=True,
         ),
+        *_cpp_attacks(),
         Attack(number=16, name="state", jobs=(_call(programs.WHO_AM_I),) * 2, failed=_same_sight, isolation=True),
+    )
+
+
+def _cpp_attacks() -> tuple[Attack, ...]:
+    bomb = _cpp(programs.CPP_BOMB, headers={"bomb.h": textwrap.dedent(programs.CPP_BOMB_HEADER)})
+    return (
+        Attack(
+            number=15,
+            name="c++ that includes a host file",
+            jobs=(_cpp(programs.CPP_INCLUDE), _cpp(programs.CPP_EMBED)),
+            failed=_not_found,
+            isolation=True,
+        ),
+        Attack(
+            number=15,
+            name="c++ that takes room and time",
+            jobs=(
+                bomb,
+                _cpp(programs.CPP_NOISE),
+                _cpp(programs.CPP_ARRAY),
+                _cpp(programs.CPP_LAST_WORDS, limits=BURNER),
+            ),
+            failed=_bombs_defused,
+        ),
+        Attack(
+            number=15,
+            name="c++ that breaks out",
+            jobs=(_cpp(programs.CPP_BREAK_OUT, limits=CROWD),),
+            failed=lambda results: [result.stdout for result in results] == ["end\n"],
+            isolation=True,
+        ),
     )

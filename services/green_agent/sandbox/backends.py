@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.green_agent.sandbox.cell.bounds import Bounds
-from services.green_agent.sandbox.launch import bubblewrap, everyone_may_read, interpreter, python, readable
+from services.green_agent.sandbox.launch import View, bubblewrap, everyone_may_read, interpreter, python, readable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +28,7 @@ class Place:
     """Folder on this machine; empty where the worker makes its own."""
     number: int
     """Different for every worker of a sandbox."""
+    view: View
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,12 +56,14 @@ def _no_users() -> str | None:
 
 
 def _warm(place: Place) -> list[str]:
-    return bubblewrap(archive=place.archive, scratch_bytes=None, arguments=["namespaces", str(place.control)])
+    arguments = ["namespaces", str(place.control)]
+    return bubblewrap(archive=place.archive, scratch_bytes=None, arguments=arguments, view=place.view)
 
 
 def _cold(place: Place) -> list[str]:
     arguments = ["root", str(place.control)]
-    return bubblewrap(archive=place.archive, scratch_bytes=place.bounds.scratch_bytes, arguments=arguments)
+    scratch_bytes = place.bounds.scratch_bytes
+    return bubblewrap(archive=place.archive, scratch_bytes=scratch_bytes, arguments=arguments, view=place.view)
 
 
 def _users(place: Place) -> list[str]:
@@ -71,7 +74,7 @@ def _users(place: Place) -> list[str]:
         str(place.control),
         str(user),
         f"/tmp/cell-{user}",  # noqa: S108 - made by that user, for that user
-        *readable(),
+        *readable(place.view),
     )
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from services.green_agent.sandbox.opening import Sandbox
+
 NOT_ISOLATED = 1
-BENCH_PROGRAMS = 200
-ONE_BY_ONE_PROGRAMS = 40
 
 
 @click.group()
@@ -24,16 +25,27 @@ def main() -> None:
 @click.option("--allow-unsafe-sandbox", is_flag=True, help="Also look at the backend that isolates nothing.")
 def check(*, backend: str, allow_unsafe_sandbox: bool) -> None:
     """Run the self-test and print backend, probes and facts. Exit code 1 when nothing isolates."""
-    from services.contract.execution import SandboxError  # noqa: PLC0415
+    from services.contract.execution import Build, SandboxError  # noqa: PLC0415
     from services.green_agent.sandbox import open_sandbox  # noqa: PLC0415
+
+    async def compiles(sandbox: Sandbox) -> str:
+        try:
+            built = (await sandbox.run(Build(source="int main() {}", language="cpp"))).build
+        except SandboxError as error:
+            return f"no   c++: {error}"
+        return "ok   c++" if built and built.ok else "FAIL c++"
 
     async def prove() -> int:
         sandbox = await open_sandbox(backend=backend, allow_unsafe=allow_unsafe_sandbox)
-        await sandbox.aclose()
+        try:
+            cpp = await compiles(sandbox)
+        finally:
+            await sandbox.aclose()
         info = sandbox.info
         click.echo(f"backend   {info.backend}{'' if info.isolated else ' (NOT isolated)'}")
         for name, passed in info.probes.items():
             click.echo(f"  {'ok  ' if passed else 'FAIL'} {name}")
+        click.echo(f"  {cpp}")
         for name, fact in info.facts.items():
             click.echo(f"{name:16} {fact}")
         return 0 if info.isolated else NOT_ISOLATED
@@ -87,23 +99,15 @@ def serve(
 @click.option("--workers", type=click.IntRange(1), default=2, help="Programs at a time.")
 @click.option("--allow-unsafe-sandbox", is_flag=True, help="Also measure the backend that isolates nothing.")
 def bench(*, workers: int, allow_unsafe_sandbox: bool) -> None:
-    """Print programs per second of each backend of this machine."""
-    from services.contract.execution import Program, SandboxError  # noqa: PLC0415
-    from services.green_agent.sandbox import open_sandbox  # noqa: PLC0415
+    """Print how fast each backend of this machine is: programs, calls, C++."""
+    from services.contract.execution import SandboxError  # noqa: PLC0415
+    from services.green_agent.sandbox.measuring import Speed, speed, table  # noqa: PLC0415
     from services.green_agent.sandbox.opening import LOCAL  # noqa: PLC0415
 
-    async def rate(name: str, count: int) -> float:
-        sandbox = await open_sandbox(backend=name, workers=workers, allow_unsafe=allow_unsafe_sandbox)
-        try:
-            started = time.perf_counter()
-            await asyncio.gather(*(sandbox.run(Program(source="print(sum(range(1000)))")) for _ in range(count)))
-            return count / (time.perf_counter() - started)
-        finally:
-            await sandbox.aclose()
-
+    measured: list[Speed | str] = []
     for backend in LOCAL:
         try:
-            measured = asyncio.run(rate(backend.name, BENCH_PROGRAMS if backend.persistent else ONE_BY_ONE_PROGRAMS))
-            click.echo(f"{backend.name:18} {measured:7.1f} programs/s")
+            measured.append(asyncio.run(speed(backend.name, workers=workers, allow_unsafe=allow_unsafe_sandbox)))
         except SandboxError as error:
-            click.echo(f"{backend.name:18} not available: {error}")
+            measured.append(f"{backend.name:18} not available: {error}")
+    click.echo(table(measured))

@@ -8,8 +8,11 @@ import shutil
 import subprocess
 from functools import cache
 
+from services.contract.execution import Limits
+from services.green_agent.sandbox import compiler
 from services.green_agent.sandbox.cell import landlock
 from services.green_agent.sandbox.launch import interpreter
+from services.green_agent.sandbox.memory_groups import hierarchy
 
 
 def machine_facts(*, isolated: bool) -> dict[str, str]:
@@ -23,9 +26,24 @@ def machine_facts(*, isolated: bool) -> dict[str, str]:
         "bubblewrap": _bubblewrap_version(),
         "landlock": str(landlock.version() or "none"),
         "user": f"{user}, programs as another" if isolated and os.geteuid() == 0 else user,
-        "memory limit": "address space of each process, resident size of all every 50 ms",
+        "compiler": compiler.version(),
+        "compiler flags": " ".join(compiler.FLAGS),
+        "build limits": _told(compiler.LIMITS),
+        "memory limit": f"address space of each process, resident size of all every 50 ms{_groups()}",
         "cpu limit": "CPU time of all processes",
     }
+
+
+def _told(limits: Limits) -> str:
+    return (
+        f"{limits.cpu_s:g} s cpu, {limits.wall_s:g} s wall, {limits.memory_bytes >> 20} MiB memory, "
+        f"{limits.output_bytes >> 10} KiB output, {limits.file_bytes >> 20} MiB file, {limits.scratch_bytes >> 20} MiB scratch"
+    )
+
+
+def _groups() -> str:
+    found = hierarchy()
+    return f", cgroup v{found.version} of each worker" if found else "; no cgroup may be made here"
 
 
 @cache

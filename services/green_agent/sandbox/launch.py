@@ -12,9 +12,12 @@ import stat
 import sys
 import sysconfig
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import Final
+
+from services.green_agent.sandbox.compiler import compiler_files
 
 NOBODY: Final = 65534
 """User and group of programs when the service runs as root."""
@@ -27,6 +30,15 @@ STAGE: Final = "/mnt"
 
 # No `site` (it would show installed packages), no byte code written, no current folder on the path.
 PYTHON_OPTIONS: Final = ("-S", "-s", "-B", "-P", "-X", "frozen_modules=on")
+
+
+class View(Enum):
+    """How much of the system a cell sees."""
+
+    RUN = "run"
+    """The interpreter and the system's libraries."""
+    BUILD = "build"
+    """Also the compiler and the system's headers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,9 +74,10 @@ def _shared_library() -> str | None:
     return path if Path(path).exists() else None
 
 
-def readable() -> list[str]:
+def readable(view: View) -> list[str]:
     """What a program may read where file rules take the place of a root of its own."""
-    candidates = (*interpreter().files, *LIBRARIES, "/etc/ld.so.cache", "/usr/share/zoneinfo")
+    beside = compiler_files() if view is View.BUILD else ()
+    candidates = (*interpreter().files, *LIBRARIES, "/etc/ld.so.cache", "/usr/share/zoneinfo", *beside)
     return sorted({os.path.realpath(path) for path in candidates if Path(path).exists()})
 
 
@@ -73,13 +86,15 @@ def python(*arguments: str) -> list[str]:
     return [interpreter().executable, *PYTHON_OPTIONS, *arguments]
 
 
-def bubblewrap(*, archive: int, scratch_bytes: int | None, arguments: list[str]) -> list[str]:
+def bubblewrap(*, archive: int, scratch_bytes: int | None, arguments: list[str], view: View) -> list[str]:
     """A cell archive inside bubblewrap, as an unprivileged user.
 
     `archive` is the descriptor of the archive; `arguments` are the archive's. With `scratch_bytes` the process is the
     first of its namespace and gets a scratch folder; without, it is a worker that makes both for each program.
     """
     sources = {path: path for path in interpreter().files}
+    if view is View.BUILD:
+        sources |= {path: path for path in compiler_files()}
     prefix = _unprivileged(sources) if os.geteuid() == 0 else []
     command = [*prefix, "bwrap", "--die-with-parent", "--new-session", "--clearenv"]
     command += ["--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]

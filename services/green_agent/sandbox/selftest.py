@@ -5,13 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from services.contract.execution import CallArguments, Calls, Program, Split
+from services.contract.execution import CallArguments, Calls, Job, JobResult, Program, SandboxInfo, Split
 from services.contract.values import encode
 from services.green_agent.sandbox.attack_programs import DAEMON_NAME
 from services.green_agent.sandbox.attacks import Attack, attacks
 from services.green_agent.sandbox.pool import LocalSandbox
+
+
+class Attacked(Protocol):
+    """A sandbox here or behind its service."""
+
+    @property
+    def info(self) -> SandboxInfo:
+        """Whether it claims to isolate."""
+        ...
+
+    async def run(self, job: Job) -> JobResult:
+        """Run one job."""
+        ...
+
 
 LAST_ATTACK: Final = 12
 _proofs: dict[str, dict[str, bool]] = {}
@@ -60,7 +74,7 @@ def _label(attack: Attack) -> str:
     return f"{attack.number} {attack.name}"
 
 
-async def withstands(sandbox: LocalSandbox, attack: Attack) -> bool:
+async def withstands(sandbox: Attacked, attack: Attack) -> bool:
     """True when the attack came to nothing. What a backend without isolation cannot withstand is not even tried."""
     if attack.isolation and not sandbox.info.isolated:
         return False

@@ -49,7 +49,19 @@ class Ending:
 class Cell:
     """The outer ends of one cell's lines, and the descriptors to hand to its worker."""
 
-    def __init__(self, *, payload: dict[str, Any], stdin: str, bounds: Bounds, peer: socket.socket | None) -> None:
+    def __init__(
+        self,
+        *,
+        payload: dict[str, Any],
+        bounds: Bounds,
+        stdin: bytes | int,
+        stdout: int | None = None,
+        extra: bytes | int | None = None,
+    ) -> None:
+        """`stdin` and `extra` are contents or descriptors, `stdout` is a descriptor; the cell closes those it is given.
+
+        Standard output that goes elsewhere is not read here.
+        """
         self.bounds = bounds
         self.output: dict[str, bytearray] = {name: bytearray() for name in STREAMS}
         self.report: dict[str, Any] | None = None
@@ -59,20 +71,23 @@ class Cell:
         self.life, life = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._stack.enter_context(self.life)
         self._inner.enter_context(life)
-        self.descriptors = [life.fileno(), self._file(json.dumps(payload)), self._file(stdin)]
         self.readers: dict[str, int] = {}
+        self.descriptors = [life.fileno(), self._inner_end(json.dumps(payload).encode()), self._inner_end(stdin)]
         for name in STREAMS:
+            if name == "stdout" and stdout is not None:
+                self.descriptors.append(self._inner_end(stdout))
+                continue
             reader, writer = os.pipe()
             os.set_blocking(reader, False)
             self._stack.callback(os.close, reader)
             self._inner.callback(os.close, writer)
             self.readers[name] = reader
             self.descriptors.append(writer)
-        if peer is not None:
-            self.descriptors.append(self._inner.enter_context(peer).fileno())
+        if extra is not None:
+            self.descriptors.append(self._inner_end(extra))
 
-    def _file(self, text: str) -> int:
-        descriptor = memory_file(text.encode("utf-8", "surrogateescape"))
+    def _inner_end(self, given: bytes | int) -> int:
+        descriptor = memory_file(given) if isinstance(given, bytes) else given
         self._inner.callback(os.close, descriptor)
         return descriptor
 

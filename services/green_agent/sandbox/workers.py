@@ -13,7 +13,8 @@ from services.contract.execution import SandboxError
 from services.green_agent.sandbox.archive import cell_archive, memory_file
 from services.green_agent.sandbox.backends import Backend, Place, scratch_folder
 from services.green_agent.sandbox.cell.bounds import Bounds
-from services.green_agent.sandbox.launch import ENVIRONMENT
+from services.green_agent.sandbox.launch import ENVIRONMENT, View
+from services.green_agent.sandbox.memory_groups import SPARE_BYTES, MemoryGroup, hierarchy
 
 START_S: Final = 20.0
 """Seconds a worker may take until it answers. A busy machine needs one."""
@@ -24,16 +25,22 @@ PROGRAMS_PER_WORKER: Final = 500
 class Worker:
     """A worker that has said it is ready. Raises SandboxError when it does not come up."""
 
-    def __init__(self, backend: Backend, bounds: Bounds, *, number: int) -> None:
+    def __init__(self, backend: Backend, bounds: Bounds, *, number: int, view: View = View.RUN) -> None:
         self.programs = 0
         self.suspect = False
         """True after a time-out or a surprise: the worker is replaced before it runs another program."""
         self._stack = ExitStack()
+        self._group: MemoryGroup | None = None
         try:
-            self._start(backend, bounds, number)
+            self._start(backend, bounds, number, view)
         except BaseException:
             self._stack.close()
             raise
+
+    @property
+    def memory_kills(self) -> int:
+        """How often the kernel has ended a process here for want of memory; 0 where nobody counts."""
+        return self._group.kills() if self._group else 0
 
     @property
     def worn_out(self) -> bool:
@@ -44,6 +51,8 @@ class Worker:
         """Have a program started. Raises SandboxError when the worker is gone."""
         self.programs += 1
         try:
+            if self._group:
+                self._group.limit(bounds.memory_bytes + bounds.scratch_bytes + SPARE_BYTES)
             socket.send_fds(self._control, [bounds.to_bytes()], descriptors)
         except OSError as error:
             raise SandboxError(f"a sandbox worker has ended: {error}; {self._last_words()}") from error
@@ -52,19 +61,24 @@ class Worker:
         """End the worker and whatever it runs."""
         self._stack.close()
 
-    def _start(self, backend: Backend, bounds: Bounds, number: int) -> None:
+    def _start(self, backend: Backend, bounds: Bounds, number: int, view: View) -> None:
         control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = self._stack.enter_context(control)
         self._errors = os.memfd_create("assay-errors")
         self._stack.callback(os.close, self._errors)
+        where = hierarchy()
+        if where:
+            self._group = MemoryGroup(where)
+            self._stack.callback(self._group.remove)
         archive = memory_file(cell_archive())
         scratch = self._stack.enter_context(scratch_folder(backend))
         control_number = inner.fileno()
-        place = Place(control=control_number, archive=archive, bounds=bounds, scratch=scratch, number=number)
+        place = Place(control=control_number, archive=archive, bounds=bounds, scratch=scratch, number=number, view=view)
         with inner:
             try:
+                command = backend.command(place)
                 self._process = subprocess.Popen(
-                    backend.command(place),
+                    self._group.inside(command) if self._group else command,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=self._errors,

@@ -11,7 +11,7 @@ from typing import Final
 from services.contract.assessment import nearest
 from services.contract.outcomes import AgentFailure
 from services.purple_agent.answer import Answer, NoAnswer
-from services.purple_agent.baselines import faults, texts, trading
+from services.purple_agent.baselines import cheating_code, faults, texts, toys, trading
 
 Reply = Callable[[str], Awaitable[str]]
 
@@ -72,10 +72,23 @@ def _trader(decide: trading.Decide) -> Callable[[str], Reply]:
     return build
 
 
-def _echo(given: str) -> Reply:
-    if given:
-        raise ValueError("takes no argument")
-    return texts.echo
+def _plain(reply: Reply) -> Callable[[str], Reply]:
+    def build(given: str) -> Reply:
+        if given:
+            raise ValueError("takes no argument")
+        return reply
+
+    return build
+
+
+def _cheat(given: str) -> Reply:
+    if given not in cheating_code.CHEATS:
+        raise ValueError(f"needs one of {', '.join(cheating_code.CHEATS)} after the colon, got {given!r}")
+
+    async def reply(question: str) -> str:
+        return cheating_code.answer(given, question)
+
+    return reply
 
 
 def _share(given: str) -> float:
@@ -105,7 +118,7 @@ BASELINES: Final[Mapping[str, Entry]] = MappingProxyType(
             exploit="one text for every question, `constant:TEXT` for a text of your own: garbage instead of decisions",
             build=_always(texts.DEFAULT_TEXT, argument=True),
         ),
-        "echo": Entry(exploit="the question as the answer", build=_echo),
+        "echo": Entry(exploit="the question as the answer", build=_plain(texts.echo)),
         "hold": Entry(
             exploit="a valid trading HOLD at each step: profit from doing nothing", build=_always(texts.HOLD)
         ),
@@ -131,6 +144,11 @@ BASELINES: Final[Mapping[str, Entry]] = MappingProxyType(
         "keyword-soup": Entry(
             exploit="words of options trading without one right number", build=_always(texts.KEYWORD_SOUP)
         ),
+        "cheating-code": Entry(
+            exploit="`cheating-code:KIND` writes programs that fool a scorer instead of solving: "
+            + ", ".join(cheating_code.CHEATS),
+            build=_cheat,
+        ),
         "number-list": Entry(
             exploit="the integers 1 to 90: one of them is right somewhere", build=_always(texts.NUMBER_LIST)
         ),
@@ -153,6 +171,9 @@ BASELINES: Final[Mapping[str, Entry]] = MappingProxyType(
         "error-text": Entry(
             exploit="completes with the text of an HTTP 402: an error graded as an answer",
             build=_always(texts.ERROR_TEXT),
+        ),
+        "toy_solver": Entry(
+            exploit="none: solves toy_code by rule and says that it can do nothing else", build=_plain(toys.solve)
         ),
         "slow": Entry(
             exploit="`slow:SECONDS` answers late: time-outs, cancellation and overlap",

@@ -1,11 +1,12 @@
-"""The model calls of one message: numbered, seeded, added up, and stopped by the first that fails."""
+"""The model calls of one message: numbered, seeded, added up by role, and stopped by the first that fails."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from services.contract.conversation import ModelFacts, Usage
+from services.contract.conversation import ModelFacts, Role, Sampled, Usage
 from services.contract.endpoints import Endpoint
 from services.contract.model_call import (
     CallKey,
@@ -17,8 +18,13 @@ from services.contract.model_call import (
     ToolChoice,
     ToolSpec,
 )
-from services.contract.model_client import ModelClient
+from services.contract.model_client import AS_CONFIGURED, ModelClient
 from services.contract.outcomes import AgentFailure, Outcome
+
+BYTES_PER_TOKEN: Final = 3
+"""Of a prompt that no tokenizer counts."""
+TEMPLATE_TOKENS: Final = 1024
+"""More than any chat template adds to a message."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +57,8 @@ class ModelSession:
         self._endpoint = endpoint
         self._draw = draw
         self._deadline = deadline
-        self._fingerprint: str | None = None
+        self._untaken: dict[Role, Usage] = {}
+        self._last: Completion | None = None
 
     async def complete(
         self,
@@ -59,32 +66,88 @@ class ModelSession:
         *,
         tools: Sequence[ToolSpec] = (),
         tool_choice: ToolChoice = "auto",
+        role: Role = "generate",
+        sampling: Sampling = AS_CONFIGURED,
     ) -> Completion:
-        """Call the model once. Raises AgentFailure when the client gives up, with the outcome the client names."""
+        """Call the model once. Raises AgentFailure when the client gives up, with the outcome the client names.
+
+        Seed and account depend on `role`; `sampling` replaces the endpoint's values for this call alone.
+        """
+        given = await self._client.complete(
+            messages,
+            tools=tools,
+            tool_choice=tool_choice,
+            sampling=sampling,
+            deadline=self._deadline,
+            key=self._next_key(role),
+        )
+        return self._taken(given, role)
+
+    async def continuation(self, text: str, *, stop: Sequence[str]) -> Completion:
+        """Let a base model go on after `text`. Raises AgentFailure as `complete` does."""
+        given = await self._client.continuation(
+            text, stop=stop, deadline=self._deadline, key=self._next_key("generate")
+        )
+        return self._taken(given, "generate")
+
+    async def fits(self, prompt: str, *, most_tokens: int) -> bool:
+        """True when the prompt has at most `most_tokens` by the server's tokenizer, or by its bytes where there is none."""
+        size = len(prompt.encode())
+        if size + TEMPLATE_TOKENS <= most_tokens:  # No tokenizer makes more tokens than bytes.
+            return True
+        counted = await self._client.count_tokens([ChatMessage(role="user", content=prompt)])
+        return (-(-size // BYTES_PER_TOKEN) if counted is None else counted) <= most_tokens
+
+    def take_usage(self) -> Mapping[Role, Usage]:
+        """What each role consumed since this was last asked."""
+        taken, self._untaken = self._untaken, {}
+        return taken
+
+    @property
+    def facts(self) -> ModelFacts:
+        """Which model answers and how it draws, with the fingerprint of its last completion."""
+        return ModelFacts(
+            provider=self._endpoint.provider,
+            model=self._endpoint.model,
+            fingerprint=self._last.fingerprint if self._last is not None else None,
+            sampling=self._sampled(),
+        )
+
+    def _next_key(self, role: Role) -> CallKey:
         key = CallKey(
             run_seed=self._draw.run_seed,
             benchmark="purple",
             task_id=self._draw.opening,
             trial=self._draw.repeat,
-            purpose="answer",
+            # The first solution of a chain is the sample that `direct` would draw, so the two can be compared in pairs.
+            purpose="answer" if role == "generate" else role,
             index=self.calls,
         )
         self.calls += 1
-        given = await self._client.complete(
-            messages, tools=tools, tool_choice=tool_choice, sampling=Sampling(), deadline=self._deadline, key=key
-        )
-        self.usage += _usage(given.usage)
+        return key
+
+    def _taken(self, given: Completion | ModelFailure, role: Role) -> Completion:
+        used = _usage(given.usage)
+        self.usage += used
+        self._untaken[role] = self._untaken.get(role, Usage()) + used
         if isinstance(given, ModelFailure):
             # A call that the closing client gave up is nobody's answer and nobody's fault above it.
             own = given.outcome is Outcome.AGENT_ERROR
             raise AgentFailure(Outcome.AGENT_ERROR if own else Outcome.INFRA_ERROR, given.kind, given.message)
-        self._fingerprint = given.fingerprint
+        self._last = given
         return given
 
-    @property
-    def facts(self) -> ModelFacts:
-        """Which model answers, with the fingerprint of its last completion."""
-        return ModelFacts(provider=self._endpoint.provider, model=self._endpoint.model, fingerprint=self._fingerprint)
+    def _sampled(self) -> Sampled | None:
+        """As configured, without what the model has refused; None before it has answered."""
+        if self._last is None:
+            return None
+        endpoint, sent = self._endpoint, self._last.sampling
+        return Sampled(
+            temperature=None if sent.temperature is None else endpoint.temperature,
+            top_p=None if sent.top_p is None else endpoint.top_p,
+            top_k=None if sent.top_k is None else endpoint.top_k,
+            max_tokens=None if sent.max_tokens is None else endpoint.max_tokens,
+        )
 
 
 def _usage(used: ModelUsage) -> Usage:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from services.contract.conversation import Trace
 from services.contract.model_call import ChatMessage
 from services.purple_agent.models.session import ModelSession
 from services.purple_agent.tools.toolbox import Toolbox
@@ -17,8 +18,10 @@ class Solved:
 
     text: str
     """The answer, never blank."""
-    messages: tuple[ChatMessage, ...]
+    messages: tuple[ChatMessage, ...] = ()
     """What the conversation remembers of it, the answer last."""
+    trace: Trace | None = None
+    """How it came to the answer, step by step; None for a strategy of one step."""
 
 
 class Strategy(Protocol):

@@ -84,7 +84,7 @@ class RunningAgent(Protocol):
 
 async def await_address(agent: RunningAgent, *, timeout_s: float) -> None:
     """Wait until the agent's address is known. Raises AgentStartError with the end of its log when it does not come."""
-    await _await(agent, agent.locate(), timeout_s=timeout_s, problem=lambda: "it did not write its address")
+    await awaited(agent, agent.locate(), timeout_s=timeout_s, problem=lambda: "it did not write its address")
 
 
 async def await_card(agent: RunningAgent, *, timeout_s: float) -> Card:
@@ -102,13 +102,13 @@ async def await_card(agent: RunningAgent, *, timeout_s: float) -> Card:
                 problem = f"no card at {agent.url}: {reason}"
                 await asyncio.sleep(POLL_S)
 
-    return await _await(agent, poll(), timeout_s=timeout_s, problem=lambda: problem)
+    return await awaited(agent, poll(), timeout_s=timeout_s, problem=lambda: problem)
 
 
-async def _await(
+async def awaited(
     agent: RunningAgent, work: Coroutine[None, None, T], *, timeout_s: float, problem: Callable[[], str]
 ) -> T:
-    """The result of `work`, unless the agent is gone or the time is up first."""
+    """The result of `work`. Raises AgentStartError, with the end of the log, when the agent is gone or the time is up first."""
     working = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(agent.gone())
     try:

@@ -27,6 +27,7 @@ _STOP_S: Final = 10.0
 _READY_POLL_S: Final = 0.05
 _PORT_WAIT_S: Final = 6.0
 """A little more than the guard gives an agent to end."""
+_REMEDY: Final = "stop it, choose another port, or remove `cmd` to use what runs there"
 
 
 class ProcessAgent:
@@ -85,7 +86,7 @@ async def start_process(spec: AgentSpec, options: StartOptions, extra: Mapping[s
     command = [*shlex.split(spec.cmd or ""), *spec.args]
     environment = agent_environment(spec, options.variables, extra)
     if spec.endpoint is not None:
-        await _refuse_stranger(spec.role, spec.endpoint)
+        await refuse_stranger(spec.role, spec.endpoint, remedy=_REMEDY)
         return await _spawn(spec, spec.endpoint, command, environment, options)
     ready = options.state_folder / f"{spec.role}.url"
     command += ["--port", "0", "--ready-file", str(ready.resolve())]
@@ -135,7 +136,7 @@ async def _spawn(
     return ProcessAgent(spec.role, address, process, log)
 
 
-async def _refuse_stranger(role: str, endpoint: str) -> None:
+async def refuse_stranger(role: str, endpoint: str, *, remedy: str) -> None:
     """Raise AgentStartError when somebody keeps the agent's port. An agent of a runner that was just killed goes away."""
     parts = urlsplit(endpoint)
     port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -144,8 +145,7 @@ async def _refuse_stranger(role: str, endpoint: str) -> None:
     while await _answers(str(parts.hostname), port):
         if clock.time() > give_up:
             raise AgentStartError(
-                f"agent {role}: port {port} of {parts.hostname} is in use by another process; stop it, choose another"
-                " port, or remove `cmd` to use what runs there"
+                f"agent {role}: port {port} of {parts.hostname} is in use by another process; {remedy}"
             )
         await asyncio.sleep(POLL_S)
 

@@ -18,6 +18,7 @@ from services.green_agent.benchmarks.base import Sandbox, Score, ScoringTools, S
 from services.green_agent.benchmarks.humaneval import HumanEval, HumanEvalConfig, HumanEvalTask
 from services.green_agent.data.registry import known_issues
 from services.green_agent.sandbox import open_sandbox
+from services.green_agent.scoring.code.examples import examples
 from services.green_agent.scoring.code.fences import blocks
 
 CONFIG = HumanEvalConfig(type="humaneval")
@@ -93,7 +94,8 @@ class TestTasks:
         for task in TASKS:
             shown = blocks(task.prompt, is_whole=lambda _: True)
 
-            assert [block.text for block in shown] == [task.row.prompt.strip("\n")]
+            assert [block.text for block in shown] == [task.shown.strip("\n")]
+            assert task.shown == task.row.prompt or "wrong_example" in task.issues
 
     def test_a_question_reads_like_this(self) -> None:
         assert BY_ID["HumanEval/53"].prompt == (
@@ -117,6 +119,34 @@ class TestTasks:
             assert "candidate" not in task.prompt
             assert "METADATA" not in task.prompt
 
+    def test_without_visible_tests_no_prompt_holds_an_example(self) -> None:
+        tasks = HumanEval(CONFIG.model_copy(update={"visible_tests": "none"}), Setting(seed=7)).tasks()
+
+        assert [task.id for task in tasks if ">>>" in task.prompt] == []
+        assert {task.id for task in tasks if examples(task.shown, task.entry_point)} == {
+            # Where a recurrence starts from stands in the form of an example, and defines the function.
+            "HumanEval/46",
+            "HumanEval/63",
+            "HumanEval/130",
+        }
+        assert all(ast.parse(task.shown) for task in tasks)
+        assert len({task.digest for task in tasks} | {task.digest for task in TASKS}) > 164 + 150
+        assert (
+            tasks[53].shown.strip("\n") + "\n" == 'def add(x: int, y: int):\n    """Add two numbers x and y\n    """\n'
+        )
+
+    def test_a_base_model_is_asked_with_the_bare_prompt(self) -> None:
+        benchmark = HumanEval(CONFIG.model_copy(update={"protocol": "completion"}), Setting(seed=7))
+        task = benchmark.tasks()[53]
+
+        assert task.prompt == task.row.prompt
+        assert task.digest != BY_ID[task.id].digest
+
+    def test_sanitizing_is_part_of_what_defines_a_task(self) -> None:
+        tasks = HumanEval(CONFIG.model_copy(update={"sanitize": "entry_closure"}), Setting(seed=7)).tasks()
+
+        assert {task.digest for task in tasks}.isdisjoint(task.digest for task in TASKS)
+
     def test_a_value_of_visible_tests_without_effect_is_refused(self) -> None:
         with pytest.raises(ValidationError, match="visible_tests"):
             HumanEvalConfig.model_validate({"type": "humaneval", "visible_tests": "all"})
@@ -129,7 +159,7 @@ class TestKnownIssues:
     def test_they_are_noted_on_the_tasks(self) -> None:
         counts = Counter(kind for task in TASKS for kind in task.issues)
 
-        assert counts == {"self_comparison": 1, "random_inputs": 3, "wrong_example": 1, "vacuous_asserts": 36}
+        assert counts == {"self_comparison": 1, "random_inputs": 3, "wrong_example": 2, "vacuous_asserts": 36}
 
     def test_vacuous_asserts_are_where_the_list_says(self) -> None:
         noted = {task.id for task in TASKS if "vacuous_asserts" in task.issues}
@@ -146,11 +176,16 @@ class TestKnownIssues:
 
         assert unseeded == {task.id for task in TASKS if "random_inputs" in task.issues}
 
-    def test_the_example_of_task_47_contradicts_its_test(self) -> None:
-        row = BY_ID["HumanEval/47"].row
+    def test_examples_that_the_test_contradicts_are_not_shown(self) -> None:
+        median, sort = BY_ID["HumanEval/47"], BY_ID["HumanEval/116"]
+        wrong = "    >>> median([-10, 4, 6, 1000, 10, 20])\n    15.0\n"
 
-        assert ">>> median([-10, 4, 6, 1000, 10, 20])\n    15.0" in row.prompt
-        assert "candidate([-10, 4, 6, 1000, 10, 20]) == 8.0" in row.test
+        assert wrong in median.row.prompt
+        assert "candidate([-10, 4, 6, 1000, 10, 20]) == 8.0" in median.row.test
+        assert median.shown == median.row.prompt.replace(wrong, "")
+        assert ">>> median([3, 1, 2, 4, 5])" in median.shown
+        assert sort.row.prompt.count("sort_array([") == 3
+        assert "sort_array([" not in sort.shown
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -231,6 +266,8 @@ class TestScores:
                 "sandbox": sandbox.info.backend,
                 "limit": None,
                 "exit_status": 0,
+                "sanitized": "off",
+                "verdict_cached": False,
             },
         )
 
@@ -287,6 +324,51 @@ class TestScores:
 
         assert seeds[0] == seeds[1]
         assert len(set(seeds)) == 4
+
+    async def test_every_reference_body_passes_as_the_continuation_of_a_base_model(self, sandbox: Sandbox) -> None:
+        benchmark = HumanEval(CONFIG.model_copy(update={"protocol": "completion"}), Setting(seed=7))
+        tasks = benchmark.tasks()
+        goes_on = "\n\ndef more():\n    return (\n\nprint(more())\n"
+
+        scores = await asyncio.gather(
+            *(
+                benchmark.score(task, 0, said(task.row.canonical_solution + goes_on), ScoringTools(sandbox=sandbox))
+                for task in tasks
+            )
+        )
+
+        assert [task.id for task, score in zip(tasks, scores, strict=True) if not score.passed] == []
+
+    async def test_sanitizing_drops_what_the_entry_point_does_not_reach(self, sandbox: Sandbox) -> None:
+        benchmark = HumanEval(CONFIG.model_copy(update={"sanitize": "entry_closure"}), Setting(seed=7))
+        reply = fenced("def add(x, y):\n    return x + y\n\nassert add(1, 1) == 3")
+
+        plain = await score(sandbox, "HumanEval/53", reply)
+        sanitized = await benchmark.score(BY_ID["HumanEval/53"], 0, said(reply), ScoringTools(sandbox=sandbox))
+
+        assert (plain.score, plain.metrics["sanitized"]) == (0.0, "off")
+        assert (sanitized.score, sanitized.metrics["sanitized"]) == (1.0, "entry_closure")
+        assert sanitized.answer == "def add(x, y):\n    return x + y\n"
+
+    async def test_an_equal_program_is_not_run_again_unless_the_trial_or_the_clock_decides(
+        self, sandbox: Sandbox
+    ) -> None:
+        benchmark, listening = HumanEval(CONFIG, Setting(seed=7)), ListeningSandbox(HastySandbox(sandbox))
+
+        async def marked(task_id: str, trial: int, program: str) -> tuple[bool, int]:
+            before = len(listening.jobs)
+            tools = ScoringTools(sandbox=listening)
+            result = await benchmark.score(BY_ID[task_id], trial, said(fenced(program)), tools)
+            return result.metrics["verdict_cached"] is True, len(listening.jobs) - before
+
+        by_pairs = [await marked("HumanEval/13", trial, BY_ID["HumanEval/13"].reference) for trial in (0, 1)]
+        seeded = [await marked("HumanEval/53", trial, BY_ID["HumanEval/53"].reference) for trial in (0, 1, 0)]
+        loop = "def greatest_common_divisor(a, b):\n    while True: pass"
+        endless = [await marked("HumanEval/13", trial, loop) for trial in (0, 1)]
+
+        assert by_pairs == [(False, 1), (True, 0)]
+        assert seeded == [(False, 1), (False, 1), (True, 0)]
+        assert endless == [(False, 1), (False, 1)]
 
     async def test_a_blank_reply_is_the_agents_error(self, sandbox: Sandbox) -> None:
         with pytest.raises(Failure) as failed:

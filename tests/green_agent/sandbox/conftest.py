@@ -5,8 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.contract.execution import Program, SandboxError
+from services.green_agent.sandbox import compiler
 from services.green_agent.sandbox.backends import BWRAP_COLD, BWRAP_WARM, UNSAFE, USERS, Backend
 from services.green_agent.sandbox.pool import LocalSandbox
+
+needs_compiler = pytest.mark.skipif(compiler.executable() is None, reason="g++ is not installed")
 
 BACKENDS = (BWRAP_WARM, BWRAP_COLD, USERS, UNSAFE)
 _lacking: dict[str, str] = {}

@@ -1,8 +1,19 @@
 """What jobs give: values, exceptions, exit codes, output; the same on every backend."""
 
 import pytest
+from pydantic import ValidationError
 
-from services.contract.execution import CallArguments, CallResult, Calls, CallStatus, JobResult, Limits, Program, Split
+from services.contract.execution import (
+    Build,
+    CallArguments,
+    CallResult,
+    Calls,
+    CallStatus,
+    JobResult,
+    Limits,
+    Program,
+    Split,
+)
 from services.contract.values import decode, encode
 from services.green_agent.sandbox.pool import LocalSandbox
 
@@ -242,3 +253,16 @@ def f():
     assert JobResult.model_validate_json(result.model_dump_json()) == result
     assert len(result.calls) == 1
     decode(result.calls[0].value)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc/passwd", "../up", "nul\0"])
+def test_files_and_headers_have_plain_names(name: str) -> None:
+    with pytest.raises(ValidationError, match="expected the plain name of a file"):
+        Program(source="", files={name: ""})
+    with pytest.raises(ValidationError, match="expected the plain name of a file"):
+        Build(source="", language="cpp", headers={name: ""})
+
+
+def test_headers_for_a_language_that_has_none_are_refused() -> None:
+    with pytest.raises(ValidationError, match="nothing would read the headers"):
+        Program(source="", headers={"a.h": ""})

@@ -10,11 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from services.contract.execution import CallArguments, Calls, Limits, Program, SandboxError, Split
+from services.contract.execution import (
+    CallArguments,
+    Calls,
+    Executable,
+    Interactive,
+    Limits,
+    Program,
+    SandboxError,
+    Split,
+)
 from services.green_agent.sandbox import backends
 from services.green_agent.sandbox.backends import BWRAP_WARM, UNSAFE
 from services.green_agent.sandbox.pool import LocalSandbox
-from tests.green_agent.sandbox.conftest import lacking
+from tests.green_agent.sandbox.conftest import lacking, needs_compiler
 from tests.green_agent.sandbox.processes import NAMED_SLEEPER, children, descendants, descriptors, eventually, named
 
 ENDLESS = Limits(wall_s=600)
@@ -45,6 +54,24 @@ async def test_300_programs_leave_nothing(warm: LocalSandbox) -> None:
     results = await asyncio.gather(*(warm.run(job) for _ in range(300)))
 
     assert {result.stdout for result in results} == {"ok\n"}
+    assert eventually(lambda: descendants() <= resting)
+    assert descriptors() == before
+
+
+@needs_compiler
+async def test_programs_in_cpp_and_interactions_leave_nothing(warm: LocalSandbox) -> None:
+    echo = '#include <cstdio>\nint main() { int n; scanf("%d", &n); printf("%d\\n", n); }'
+    run = Program(source=echo, language="cpp", stdin="1")
+    talk = Interactive(
+        program=Executable(source=echo, language="cpp"), interactor=Executable(source="print(5)\nassert input() == '5'")
+    )
+    await asyncio.gather(*(warm.run(each) for each in (run, talk) * 4))
+    resting, before = descendants(), descriptors()
+
+    results = await asyncio.gather(*(warm.run(each) for each in (run, talk) * 50))
+
+    assert {(result.exit_status, result.stdout) for result in results[::2]} == {(0, "1\n")}
+    assert {result.interactor and result.interactor.exit_status for result in results[1::2]} == {0}
     assert eventually(lambda: descendants() <= resting)
     assert descriptors() == before
 

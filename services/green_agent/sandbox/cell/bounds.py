@@ -32,10 +32,11 @@ class Bounds:
         return cls(**json.loads(message))
 
 
-def apply_limits(bounds: Bounds, *, beside: int | None) -> None:
+def apply_limits(bounds: Bounds, *, beside: int | None, whole_stack: bool = False) -> None:
     """Set this process's resource limits for good.
 
     `beside`: processes of the same user that do not belong to the program; None where the user cannot be limited.
+    `whole_stack`: all the memory may be stack.
     """
     # A second more than the verdict's bound: the watcher decides on time, the kernel only where the watcher cannot.
     cpu = math.ceil(bounds.cpu_s) + 1
@@ -48,6 +49,8 @@ def apply_limits(bounds: Bounds, *, beside: int | None) -> None:
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_MSGQUEUE: 0,
     }
+    if whole_stack:
+        wanted[resource.RLIMIT_STACK] = bounds.memory_bytes
     if beside is not None:
         wanted[resource.RLIMIT_NPROC] = bounds.processes + beside
     for limit, value in wanted.items():

@@ -21,6 +21,7 @@ from types import FrameType, ModuleType
 from typing import Any, Final, NoReturn
 
 from services.contract.values import decode, encode
+from services.green_agent.sandbox.cell import executables
 from services.green_agent.sandbox.cell.bounds import Bounds
 from services.green_agent.sandbox.cell.frames import PeerLost, Reporter, receive_message, send_message
 
@@ -40,7 +41,8 @@ def run(payload: dict[str, Any], bounds: Bounds, *, result: int, peer: int) -> i
     random.seed(payload.get("seed", 0))
     roles: dict[str, Callable[[], int]] = {
         "calls": lambda: _calls(payload, bounds, report),
-        "program": lambda: _program(payload["source"], report),
+        "program": lambda: _program(payload, report),
+        "build": lambda: executables.build(payload, report),
         "candidate": lambda: _candidate(payload, bounds, report, peer),
         "test": lambda: _test(payload, report, peer),
     }
@@ -56,11 +58,12 @@ def _calls(payload: dict[str, Any], bounds: Bounds, report: Reporter) -> int:
     return 0
 
 
-def _program(source: str, report: Reporter) -> int:
+def _program(payload: dict[str, Any], report: Reporter) -> int:
     module = ModuleType("__main__")
     sys.modules["__main__"] = module
+    sys.argv += payload["arguments"]
     try:
-        _execute(source, module)
+        _execute(payload["source"], module)
         threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001 - what the interpreter does at its end
     except SystemExit as request:
         return _exit_status(request.code)

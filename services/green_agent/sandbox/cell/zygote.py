@@ -2,11 +2,12 @@
 
 It receives bounds and descriptors, never a program, an input or a test: what a program could find in memory it shares
 with the worker is nothing but this code. Order of descriptors: life line, payload, standard input, output and error,
-results, and for a split test the line to the other cell.
+results, and what the role asks for: the line to the other cell of a split test, or the binary to execute.
 """
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import json
@@ -17,18 +18,19 @@ import socket
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
-from typing import Final, NoReturn, cast
+from typing import Any, Final, NoReturn, cast
 
-from services.green_agent.sandbox.cell import harness, kernel, seccomp
+from services.green_agent.sandbox.cell import executables, harness, kernel, seccomp
 from services.green_agent.sandbox.cell.bounds import Bounds, apply_limits
 from services.green_agent.sandbox.cell.confinement import Confinement, Namespaces, Nothing, OwnRoot, OwnUser
+from services.green_agent.sandbox.cell.frames import Reporter
 from services.green_agent.sandbox.cell.watcher import Watcher
 
 READY: Final = b"ready"
 MESSAGE_BYTES: Final = 4096
 MOST_DESCRIPTORS: Final = 7
 RESULT: Final = 3
-PEER: Final = 4
+EXTRA: Final = 4
 
 ENVIRONMENT: Final = frozenset({"PATH", "LANG", "PYTHONHASHSEED"})
 """What a program may see of it."""
@@ -116,7 +118,12 @@ def _become_program(bounds: Bounds, descriptors: list[int], confinement: Confine
         payload = harness.read_payload(payload_file)
         life = _arrange([*streams, life])
         os.setsid()
-        apply_limits(bounds, beside=confinement.confine())
+        beside = confinement.confine()
+        # Before the limits: what the job brings counts against the scratch space alone.
+        executables.write_files(payload.get("files", {}))
+        if payload["role"] == executables.BINARY_ROLE:
+            _become_binary(payload, bounds, beside, life)
+        apply_limits(bounds, beside=beside)
     except BaseException as error:  # noqa: BLE001 - as above; the program has not been touched yet
         _report_broken(life, error)
         os._exit(1)
@@ -124,7 +131,7 @@ def _become_program(bounds: Bounds, descriptors: list[int], confinement: Confine
         os.close(life)
         _open_streams()
         gc.enable()
-        status = harness.run(payload, bounds, result=RESULT, peer=PEER)
+        status = harness.run(payload, bounds, result=RESULT, peer=EXTRA)
     except BaseException:  # noqa: BLE001 - whatever a program left behind, its process ends here
         status = 1
     finally:
@@ -132,8 +139,15 @@ def _become_program(bounds: Bounds, descriptors: list[int], confinement: Confine
         os._exit(status)
 
 
+def _become_binary(payload: dict[str, Any], bounds: Bounds, beside: int | None, life: int) -> NoReturn:
+    os.close(life)
+    report = Reporter(RESULT, payload["nonce"])
+    limit = functools.partial(apply_limits, bounds, beside=beside, whole_stack=True)
+    os._exit(executables.become(EXTRA, payload, report, limit))
+
+
 def _arrange(descriptors: list[int]) -> int:
-    """Standard input, output and error as 0 to 2, results as 3, the other cell as 4, then the life line; all else closed.
+    """Standard input, output and error as 0 to 2, results as 3, the extra one as 4, then the life line; all else closed.
 
     Returns the new number of the life line.
     """

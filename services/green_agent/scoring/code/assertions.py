@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from services.contract.execution import CallArguments
@@ -46,9 +46,25 @@ def placeholder(index: int) -> str:
     return f"${index}"
 
 
-def take_apart(statements: Iterable[ast.stmt], *, callee: str) -> Pairs:
-    """The calls of `callee` and the assertions of a test. Raises NotPairs when the test cannot be taken apart."""
-    parser = _Parser(callee)
+def constant_arguments(call: ast.Call) -> CallArguments:
+    """The arguments of a call, encoded. Raises NotPairs for one that is no constant."""
+    try:
+        arguments = [encode(constant(argument)) for argument in call.args]
+        options = {_option_name(option): encode(constant(option.value)) for option in call.keywords}
+    except EvaluationError as error:
+        raise NotPairs(f"line {call.lineno}: argument is {error}") from None
+    return CallArguments(args=arguments, kwargs=options)
+
+
+Arguments = Callable[[ast.Call], CallArguments]
+
+
+def take_apart(statements: Iterable[ast.stmt], *, callee: str, arguments: Arguments = constant_arguments) -> Pairs:
+    """The calls of `callee` and the assertions of a test. Raises NotPairs when the test cannot be taken apart.
+
+    `arguments` says what is sent for a call as the test writes it.
+    """
+    parser = _Parser(callee, arguments)
     for statement in statements:
         parser.read(statement)
     if not parser.assertions:
@@ -59,8 +75,9 @@ def take_apart(statements: Iterable[ast.stmt], *, callee: str) -> Pairs:
 class _Parser:
     """Collects calls and assertions in the order of the statements read."""
 
-    def __init__(self, callee: str) -> None:
+    def __init__(self, callee: str, arguments: Arguments) -> None:
         self.callee = callee
+        self.arguments = arguments
         self.calls: list[CallArguments] = []
         self.assertions: list[Assertion] = []
         self.vacuous = 0
@@ -82,12 +99,7 @@ class _Parser:
 
     def record(self, call: ast.Call) -> ast.Name:
         """Note the call and give the name that stands for it."""
-        try:
-            arguments = [encode(constant(argument)) for argument in call.args]
-            options = {_option_name(option): encode(constant(option.value)) for option in call.keywords}
-        except EvaluationError as error:
-            raise NotPairs(f"line {call.lineno}: argument is {error}") from None
-        self.calls.append(CallArguments(args=arguments, kwargs=options))
+        self.calls.append(self.arguments(call))
         return ast.Name(id=placeholder(len(self.calls) - 1), ctx=ast.Load())
 
 

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar, Generic, Literal, TypeVar
 
 from services.contract.conversation import Transcript
 from services.contract.execution import SandboxError
 from services.contract.outcomes import Failure, Outcome
 from services.contract.results import Section
-from services.green_agent.benchmarks.base import Benchmark, DatasetConfig, Score, ScoringTools, Task
+from services.green_agent.benchmarks.base import Benchmark, DatasetConfig, Sandbox, Score, ScoringTools, Setting, Task
 from services.green_agent.scoring.code import programs
+from services.green_agent.scoring.code.cache import VerdictCache, key_of
+from services.green_agent.scoring.code.closure import entry_closure
 from services.green_agent.scoring.code.extraction import Program
 from services.green_agent.scoring.code.verdicts import Cells, Verdict
 
@@ -41,6 +44,8 @@ class CodeTask(Task):
     """Checks that a right program passes: asserts, cases, or 1 for a test that counts as one."""
     issues: tuple[str, ...] = ()
     """Kinds of the known faults of the row."""
+    hidden: tuple[str, ...] = ()
+    """Texts that decide or solve the task and that no prompt may hold."""
 
 
 C = TypeVar("C", bound=CodeConfig)
@@ -53,10 +58,19 @@ class CodeBenchmark(Benchmark[C, T], Generic[C, T]):
     section: ClassVar[Section] = Section.CODE
     needs_sandbox: ClassVar[bool] = True
 
+    def __init__(self, config: C, setting: Setting) -> None:
+        super().__init__(config, setting)
+        self._verdicts = VerdictCache()
+
     @property
     def scores_intermediates(self) -> bool:
         """As the entry says."""
         return self.config.score_intermediates
+
+    @property
+    def judging(self) -> tuple[str, ...]:
+        """What the entry changes about how programs are judged, for the digests of tasks; empty when it changes nothing."""
+        return () if self.config.sanitize == "off" else (f"sanitize {self.config.sanitize}",)
 
     @abstractmethod
     def program(self, task: T, reply: str) -> Program | None:
@@ -76,8 +90,25 @@ class CodeBenchmark(Benchmark[C, T], Generic[C, T]):
         program = await asyncio.to_thread(self.program, task, reply)
         if program is None:
             return _without_program(task)
-        verdict = await self.verdict(task, trial, program, tools.sandbox)
-        return await asyncio.to_thread(_score, task, program, verdict)
+        if self.config.sanitize == "entry_closure" and task.entry_point:
+            program = await asyncio.to_thread(_sanitized, program, task.entry_point)
+        verdict, cached = await self._known_verdict(task, trial, program, tools.sandbox)
+        metrics = {"sanitized": self.config.sanitize, "verdict_cached": cached}
+        return await asyncio.to_thread(_score, task, program, verdict, metrics)
+
+    async def _known_verdict(self, task: T, trial: int, program: Program, sandbox: Sandbox) -> tuple[Verdict, bool]:
+        """The verdict on the program, and whether it was known: many trials give equal programs."""
+        key = key_of(task.digest, program.source, scorer=self.scorer_version, sandbox=sandbox.info)
+        known = self._verdicts.find(key, trial)
+        if known is not None:
+            return known, True
+        verdict = await self.verdict(task, trial, program, sandbox)
+        self._verdicts.keep(key, trial, verdict)
+        return verdict, False
+
+
+def _sanitized(program: Program, entry_point: str) -> Program:
+    return replace(program, source=entry_closure(program.source, entry_point))
 
 
 def _without_program(task: CodeTask) -> Score:
@@ -98,7 +129,7 @@ def _without_program(task: CodeTask) -> Score:
     )
 
 
-def _score(task: CodeTask, program: Program, verdict: Verdict) -> Score:
+def _score(task: CodeTask, program: Program, verdict: Verdict, metrics: Mapping[str, str | bool]) -> Score:
     job = verdict.job
     return Score(
         score=1.0 if verdict.all_passed else 0.0,
@@ -120,6 +151,7 @@ def _score(task: CodeTask, program: Program, verdict: Verdict) -> Score:
             "cpu_s": job.cpu_s,
             "wall_s": job.wall_s,
             "peak_memory_bytes": job.peak_memory_bytes,
+            **metrics,
             **verdict.metrics,
         },
     )

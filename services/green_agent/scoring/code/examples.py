@@ -1,6 +1,6 @@
-"""The worked examples in a docstring: `>>> f(1)` with its value below, `f(1) == 2`, `f(1) ➞ 2`, "f(1) should return 2".
+"""The worked examples in the docstring of a prompt: found, turned into tests, or taken out.
 
-Pure. An example may contradict the function that it describes; whoever shows or uses one compares it with the reference first.
+Pure. An example may contradict the function that it describes: whoever uses one compares it with the reference first.
 Source: code-and-math specification 3.
 """
 
@@ -8,20 +8,35 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 _BETWEEN: Final = re.compile(
-    r"[ \t]*(?:\#[ \t]*)?(?:={1,3}>?|-?->|➞|➔|,?[ \t]*(?:it[ \t]+)?(?:should[ \t]+return|returns?))?[ \t]*(?:\n[ \t]*)?"
-    r"(?:return[ \t]+)?"
+    r"[ \t]*(?:\#[ \t]*)?(?:={1,3}>?|-?->|➞|➔|,?[ \t]*(?:it[ \t]+)?(?:should\s+return|returns?))?[ \t]*(?:\n[ \t]*)?"
 )
-"""What stands between a call and its value: a sign, a word, the end of the line, or several of them in this order."""
-_WORD: Final = re.compile(r"(?:True|False|None|true|false)\b|-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?(?![\w.]*\()")
+"""What stands between a call and its value: a sign or a word, the end of the line, or both."""
+_WORD: Final = re.compile(r"(?:True|False|None|true|false)\b|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _SPELLING: Final = {"true": "True", "false": "False"}
 _CLOSERS: Final = {"(": ")", "[": "]", "{": "}", "'": "'", '"': '"'}
+_GOES_ON: Final = re.compile(r"[ \t]*[-+*/\"']|\w")
+"""After a value: it is the first term of something longer, such as `19 - 5 - 6 = 8`."""
+_LAST_TERM: Final = re.compile(r"=[ \t]*(-?\d+(?:\.\d+)?)[ \t]*$")
+_QUOTES: Final = re.compile(r"[ \t]*(?:\"\"\"|''')")
+_SENTENCE: Final = 4
+"""Words before an example that are more than a mark or a heading."""
 _LONGEST: Final = 2_000
 """Characters of a call or a value."""
+
+_HEADER: Final = re.compile(
+    r"[ \t]*(?:(?:for )?exam[pb]le?s?(?: \d+)?[ \t]*:?|it must be implemented like this:)[ \t]*", re.IGNORECASE
+)
+_WRITTEN_OUT: Final = re.compile(
+    r"[ \t]*(?:for \w+ = .*should be|for example,? .*\bshould\b|input:|output:[ \t]*\S|explanation:|(?:\#|=>|->) "
+    r"|result = |\w+ = \[|return (?:= )?\[|operator\[|(?:assert )?\w+\(.*\) (?:==?>|==) )",
+    re.IGNORECASE,
+)
+"""Lines of examples in other forms than a call and its value."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,10 +45,10 @@ class Example:
 
     call: str
     value: str
-    line: int
-    """0-based line of the docstring on which the call begins."""
-    last_line: int
-    """Likewise, on which the value ends."""
+    lines: range
+    """0-based lines of the prompt that it takes."""
+    lead: str
+    """What stands before it on its first line."""
 
     @property
     def assertion(self) -> str:
@@ -41,50 +56,67 @@ class Example:
         return f"assert {self.call} == {self.value}"
 
 
-def docstring(prompt: str, entry_point: str) -> str:
-    """The docstring of the function as it is written, escapes read; empty when there is none.
+def examples(prompt: str, entry_point: str) -> list[Example]:
+    """The examples of a function in its docstring, in their order; empty where there is no docstring."""
+    lines = prompt.split("\n")
+    place = _docstring(prompt, entry_point)
+    before = sum(len(line) + 1 for line in lines[: place.start])
+    return list(_found("\n".join(lines[: place.stop]), before, entry_point))
 
-    It may follow an import in the body, as one of the published prompts has it.
+
+def without(prompt: str, dropped: Sequence[Example]) -> str:
+    """The prompt without these examples."""
+    return _kept(prompt, {line for example in dropped for line in example.lines}, dropped)
+
+
+def without_examples(prompt: str, entry_point: str) -> str:
+    """The prompt without any example in the docstring of the function, whatever its form, nor the headings of examples.
+
+    A value that a recurrence starts from stays: it stands among lines like an example, and defines the function.
     """
+    lines = prompt.split("\n")
+    place = _docstring(prompt, entry_point)
+    found = examples(prompt, entry_point)
+    gone = {line for example in found for line in example.lines}
+    gone |= _doctests(lines, place) | _written_out(lines, place)
+    gone |= {number for number in place if _HEADER.fullmatch(lines[number])}
+    return _kept(prompt, gone - _recurrences(lines, place, entry_point), found)
+
+
+def _docstring(prompt: str, entry_point: str) -> range:
+    """Lines of the docstring, which may follow an import in the body, as one of the published prompts has it."""
     for node in ast.walk(ast.parse(prompt)):
         if isinstance(node, ast.FunctionDef) and node.name == entry_point:
-            texts = (_text(statement) for statement in node.body)
-            return next((text for text in texts if text), "")
-    return ""
+            for statement in node.body:
+                if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                    return range(statement.lineno - 1, statement.end_lineno or statement.lineno)
+    return range(0)
 
 
-def examples(text: str, *, name: str) -> list[Example]:
-    """The examples of the function `name` in a docstring, in their order."""
-    return list(_found(text, name))
-
-
-def _found(text: str, name: str) -> Iterator[Example]:
-    end = 0
-    for match in re.finditer(rf"(?<![\w.]){re.escape(name)}[ \t]*\(", text):
-        if match.start() < end:
-            continue
+def _found(text: str, start: int, name: str) -> Iterator[Example]:
+    end = start
+    for match in re.compile(rf"(?<![\w.]){re.escape(name)}[ \t]*\(").finditer(text, start):
         call = _expression(text, match.start(), match.end() - 1)
-        if call is None or not _is_constant_call(call):
+        if match.start() < end or call is None or not _is_constant_call(call):
             continue
         after = match.start() + len(call)
         between = _BETWEEN.match(text, after)
-        start = between.end() if between is not None and between.end() > after else after
-        value = _value(text, start)
-        if value is None or start == after:
+        value = _value(text, between.end()) if between is not None and between.end() > after else None
+        if between is None or value is None:
             continue
-        end = start + len(value)
+        end = between.end() + len(value)
+        if _GOES_ON.match(text, end):
+            line_end = text.find("\n", end)
+            last = _LAST_TERM.search(text, end, line_end)
+            if last is None:
+                continue
+            value, end = last[1], line_end
         yield Example(
-            call=" ".join(call.split("\n")),
-            value=_SPELLING.get(value, value),
-            line=text.count("\n", 0, match.start()),
-            last_line=text.count("\n", 0, end),
+            call=" ".join(map(str.strip, call.split("\n"))),
+            value=" ".join(map(str.strip, _SPELLING.get(value, value).split("\n"))),
+            lines=range(text.count("\n", 0, match.start()), text.count("\n", 0, end) + 1),
+            lead=text[text.rfind("\n", 0, match.start()) + 1 : match.start()],
         )
-
-
-def _text(statement: ast.stmt) -> str:
-    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-        return statement.value.value if isinstance(statement.value.value, str) else ""
-    return ""
 
 
 def _expression(text: str, start: int, opening: int) -> str | None:
@@ -104,7 +136,7 @@ def _value(text: str, start: int) -> str | None:
         value = _expression(text, start, start)
         return value if value is not None and _is_literal(value) else None
     word = _WORD.match(text, start)
-    return word.group().rstrip(".") if word is not None else None
+    return word.group() if word is not None else None
 
 
 def _parsed(source: str) -> ast.expr | None:
@@ -124,8 +156,64 @@ def _is_literal(source: str) -> bool:
 
 def _is_constant_call(source: str) -> bool:
     call = _parsed(source)
-    return (
-        isinstance(call, ast.Call)
-        and not any(keyword.arg is None for keyword in call.keywords)
-        and all(_is_literal(ast.unparse(part)) for part in (*call.args, *(option.value for option in call.keywords)))
+    return isinstance(call, ast.Call) and all(
+        _is_literal(ast.unparse(part)) for part in (*call.args, *(option.value for option in call.keywords))
     )
+
+
+def _doctests(lines: Sequence[str], place: range) -> set[int]:
+    """Lines of `>>>` and what stands below them, to a blank line or the end of the docstring."""
+    found: set[int] = set()
+    for number in place:
+        follows = number - 1 in found and lines[number].strip().strip("\"'") != ""
+        if ">>>" in lines[number] or follows:
+            found.add(number)
+    return found
+
+
+def _written_out(lines: Sequence[str], place: range) -> set[int]:
+    """Lines of examples in words, with what is indented below them."""
+    found: set[int] = set()
+    indent = 0
+    for number in place:
+        line = lines[number]
+        inside = number - 1 in found and line.strip() != "" and len(line) - len(line.lstrip()) > indent
+        if _WRITTEN_OUT.match(line):
+            indent = len(line) - len(line.lstrip())
+        elif not inside:
+            continue
+        found.add(number)
+    return found
+
+
+def _recurrences(lines: Sequence[str], place: range, name: str) -> set[int]:
+    """Blocks of lines that begin with the function, where one of them defines it by itself."""
+    found: set[int] = set()
+    block: list[int] = []
+    for number in [*place, place.stop]:
+        if number in place and lines[number].lstrip().startswith(f"{name}("):
+            block.append(number)
+            continue
+        if any(lines[one].count(f"{name}(") > 1 for one in block):
+            found |= set(block)
+        block = []
+    return found
+
+
+def _kept(prompt: str, gone: set[int], dropped: Sequence[Example]) -> str:
+    """The other lines; of a line that goes, the quotes of the docstring and a sentence that leads to an example stay."""
+    leads = {example.lines.start: example.lead for example in reversed(dropped)}
+    kept: list[str] = []
+    for number, line in enumerate(prompt.split("\n")):
+        if number not in gone:
+            kept.append(line)
+        elif rest := _rest(line, leads.get(number, "")):
+            kept.append(rest)
+    return "\n".join(kept)
+
+
+def _rest(line: str, lead: str) -> str:
+    if len(lead.split()) >= _SENTENCE:
+        return lead.rstrip()
+    quotes = _QUOTES.match(line)
+    return quotes.group() if quotes is not None else ""

@@ -48,6 +48,23 @@ def extract_python(reply: str, *, prompt: str, entry_point: str) -> Program | No
     return Program(source=joined, shape="completion", place=place) if joined is not None else None
 
 
+def extract_continuation(reply: str, *, prompt: str, stops: tuple[str, ...]) -> Program | None:
+    """The program that `prompt` begins and `reply` goes on with, or None when the two together are no program.
+
+    For base models, which answer raw prompts. What they write after their solution is cut off: the reply ends before its first
+    line that begins with one of `stops`. An agent that trims its replies loses the indentation of the first line, which is
+    put back when only that makes a program.
+    """
+    text = reply[:LONGEST_REPLY].replace("\r\n", "\n").replace("\r", "\n")
+    lines = text.split("\n")
+    # The first line begins one only after a prompt that ends a line.
+    first = 0 if prompt.endswith("\n") else 1
+    end = next((number for number in range(first, len(lines)) if lines[number].startswith(stops)), len(lines))
+    code = "\n".join(lines[:end])
+    joined = next((source for source in (prompt + code, f"{prompt}    {code}") if programs.compiles(source)), None)
+    return Program(source=joined, shape="completion", place="reply") if joined is not None else None
+
+
 def _chosen(fenced: list[Block], syntax: programs.Syntax) -> str:
     """The last block that defines the entry point, else the last that parses, else the last."""
     newest_first = fenced[::-1]

@@ -79,17 +79,17 @@ class Syntax:
 
 def defines(tree: ast.Module, name: str) -> bool:
     """True when the module gives `name` a definition of its own: a function, a class or an assigned value."""
-    return any(name in _bound(statement) for statement in _module_level(tree) if not _is_import(statement))
+    return any(name in names_bound(statement) for statement in module_level(tree) if not _is_import(statement))
 
 
 def whole_program(tree: ast.Module, source: str, *, prompt: str, entry_point: str) -> str:
     """`source` with the imports and auxiliary definitions of the prompt before it that it lacks."""
-    present = {name for statement in _module_level(tree) for name in _bound(statement)}
+    present = {name for statement in module_level(tree) for name in names_bound(statement)}
     context = parse(prompt)
     lacking = [
         statement
         for statement in (context.body if context else [])
-        if (names := _bound(statement)) - {entry_point} and not names & present
+        if (names := names_bound(statement)) - {entry_point} and not names & present
     ]
     if not lacking:
         return source
@@ -106,7 +106,7 @@ def completed(prompt: str, code: str) -> str | None:
 def definitions(prompt: str, *, without: str) -> str:
     """Source of the prompt's imports and auxiliary definitions; the function called `without` is left out."""
     tree = parse(prompt)
-    kept = [statement for statement in (tree.body if tree else []) if without not in _bound(statement)]
+    kept = [statement for statement in (tree.body if tree else []) if without not in names_bound(statement)]
     return "\n\n".join(ast.unparse(statement) for statement in kept)
 
 
@@ -133,7 +133,7 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
     return tree
 
 
-def _module_level(tree: ast.Module) -> Iterator[ast.stmt]:
+def module_level(tree: ast.Module) -> Iterator[ast.stmt]:
     """Statements that run when the module is imported, those inside `if`, `try`, `with` and loops included."""
     waiting: list[ast.stmt] = list(tree.body)
     while waiting:
@@ -163,7 +163,7 @@ def _is_import(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Import | ast.ImportFrom)
 
 
-def _bound(statement: ast.stmt) -> set[str]:
+def names_bound(statement: ast.stmt) -> set[str]:
     """Names that the statement itself binds, without those of statements inside it."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return {statement.name}

@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
-from services.contract.execution import CallResult, Calls, CallStatus, Job, JobResult, Limits, Split
+from services.contract.execution import CallResult, Calls, CallStatus, Job, JobResult, LimitHit, Limits, Split
 from services.contract.values import MalformedValue, decode
 from services.green_agent.scoring.code.assertions import Assertion, Pairs, placeholder
 from services.green_agent.scoring.code.evaluator import EvaluationError, is_true
 
 SCORER_VERSION: Final = "1"
 """Raised with every change here, in the evaluator or in the extraction that can move a number."""
+TIME_LIMITS: Final = frozenset({LimitHit.CPU, LimitHit.WALL})
 
 
 class Cells(Protocol):
@@ -44,6 +45,19 @@ class Verdict:
     """The job the verdict rests on; of several, the one that decided."""
     metrics: Mapping[str, float | int | bool | str | None] = field(default_factory=dict)
     """What the method or the benchmark measured beside it."""
+    seeded: bool = False
+    """True when it hangs on the seed of the trial; it is then no verdict on another trial's equal program."""
+    timed_out: bool = False
+    """True when a clock stopped any job of the verdict; `ran_out_of_time` looks at `job` itself."""
+
+    @property
+    def ran_out_of_time(self) -> bool:
+        """True when a faster or idler machine might have come to another verdict."""
+        return (
+            self.timed_out
+            or self.job.limit in TIME_LIMITS
+            or any(call.status is CallStatus.TIMEOUT for call in self.job.calls)
+        )
 
     @property
     def pass_rate(self) -> float:
@@ -64,17 +78,9 @@ async def verdict_by_pairs(
         Calls(source=source, entry_point=entry_point, calls=list(pairs.calls), limits=limits or Limits())
     )
     # Decoding and comparing what a hostile program returned may take a while.
-    faults = await asyncio.to_thread(_faults, pairs.assertions, job)
+    faults = await asyncio.to_thread(faults_of, pairs.assertions, job)
     return Verdict(
-        method="pairs",
-        passed=faults.count(None),
-        total=len(faults),
-        faults=tuple(
-            f"assert {number} of {len(faults)}: {fault}"
-            for number, fault in enumerate(faults, start=1)
-            if fault is not None
-        ),
-        job=job,
+        method="pairs", passed=faults.count(None), total=len(faults), faults=tuple(told_faults(faults)), job=job
     )
 
 
@@ -87,10 +93,20 @@ async def verdict_by_split(
     )
     passed = job.passed is True
     faults = () if passed else (f"the test ended with {_kind_of_end(job)}",)
-    return Verdict(method="split", passed=int(passed), total=1, faults=faults, job=job)
+    return Verdict(method="split", passed=int(passed), total=1, faults=faults, job=job, seeded=True)
 
 
-def _faults(assertions: Sequence[Assertion], job: JobResult) -> list[str | None]:
+def told_faults(faults: Sequence[str | None]) -> list[str]:
+    """One line for each assertion that does not hold."""
+    return [
+        f"assert {number} of {len(faults)}: {fault}"
+        for number, fault in enumerate(faults, start=1)
+        if fault is not None
+    ]
+
+
+def faults_of(assertions: Sequence[Assertion], job: JobResult) -> list[str | None]:
+    """Why each assertion does not hold over what the calls of `job` returned; None where it holds."""
     values = [_Value(_call_result(job, index), job) for index in range(_calls_used(assertions))]
     named = {placeholder(index): value for index, value in enumerate(values)}
     return [_fault(assertion, named) for assertion in assertions]

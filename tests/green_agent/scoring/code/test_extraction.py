@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.green_agent.scoring.code import programs
-from services.green_agent.scoring.code.extraction import Program, extract_python
+from services.green_agent.scoring.code.extraction import Program, extract_continuation, extract_python
 
 REPLIES = Path(__file__).parent / "replies"
 PROMPT = (REPLIES / "prompt.txt").read_text()
@@ -194,3 +194,44 @@ def test_what_stands_around_a_fence_does_not_change_the_program(lines: list[str]
     assert alone is not None
     assert alone == amid_words
     assert alone.source.endswith(code)
+
+
+class TestContinuations:
+    STOPS = ("def", "class", "#", "if", "print")
+
+    def go_on(self, reply: str) -> str | None:
+        program = extract_continuation(reply, prompt=PROMPT, stops=self.STOPS)
+        return None if program is None else program.source.removeprefix(PROMPT)
+
+    @pytest.mark.parametrize(
+        "rest",
+        ["", "\ndef other():\n    return (", "\nclass A", "\n# now a test", "\nif __name__ == 'x':", "\nprint('done')"],
+    )
+    def test_a_reply_ends_before_the_next_statement_at_module_level(self, rest: str) -> None:
+        assert self.go_on(f"    words = 1\n    return words\n{rest}") in {
+            "    words = 1\n    return words\n",
+            "    words = 1\n    return words\n\n",
+            "    words = 1\n    return words\n\n\n",
+        }
+
+    def test_a_lost_indentation_of_the_first_line_is_put_back(self) -> None:
+        assert self.go_on("words = 1\n    return words") == "    words = 1\n    return words"
+
+    def test_a_reply_that_begins_anew_adds_nothing_to_the_prompt(self) -> None:
+        assert self.go_on("def vowel_positions(text):\n    return [1]") == ""
+
+    def test_a_reply_goes_on_in_the_middle_of_a_line(self) -> None:
+        program = extract_continuation("if_set):\n    return 1\nif True:", prompt="def f(", stops=self.STOPS)
+
+        assert program is not None
+        assert program.source == "def f(if_set):\n    return 1"
+
+    def test_a_reply_that_is_no_python_gives_no_program(self) -> None:
+        assert self.go_on("    return (") is None
+        assert self.go_on("Sure! Here is the function:") is None
+
+    def test_the_program_counts_as_a_completion_of_the_reply(self) -> None:
+        program = extract_continuation("    return []", prompt=PROMPT, stops=self.STOPS)
+
+        assert program is not None
+        assert (program.shape, program.place) == ("completion", "reply")

@@ -1,0 +1,1 @@
+"""Verdicts on mathematical answers: reply to answer, answer to normal form and kind, equality by rule or by a judge."""

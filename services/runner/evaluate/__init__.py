@@ -1,0 +1,1 @@
+"""`assay evaluate`: check, launch, wait, run, export, clean up, in one command. Code-and-math specification 12."""

@@ -1,0 +1,163 @@
+"""What `assay evaluate` was asked to do, and what is wrong with it. Nothing is started here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from services.contract.assessment import nearest
+from services.contract.endpoints import EndpointError, agreed_urls, normalised_url
+from services.runner.failures import ScenarioError
+
+ALL: Final = ("imobench", "lcb_pro")
+"""What `all` means, as in the guide."""
+BASELINE: Final = "baseline"
+SELF_EVAL: Final = "self_eval_sequential"
+STRATEGIES: Final = (BASELINE, SELF_EVAL)
+REFERENCE: Final = "reference"
+"""Model path of the engine without weights, the one server that can be launched so far."""
+HOST: Final = "127.0.0.1"
+LAST_PORT: Final = 65_535
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """The options of the command. None: not given."""
+
+    model_path: str | None
+    model_name: str | None
+    num_services: int | None
+    start_port: int | None
+    benchmarks: str
+    strategies: str
+    output_dir: Path
+    timeout_s: float
+    skip_launch: bool
+    skip_wait: bool
+    cleanup: bool
+    endpoints: str | None
+    num_samples: int | None
+    chains: int | None
+    iterations: int | None
+    num_tasks: int | None
+    judge: str | None
+    judge_base: str | None
+    judge_provider: str | None
+    seed: int
+    concurrency: int
+    max_tokens: int
+    reply_timeout_s: float
+    resume: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The benchmarks, each once."""
+        named = [part for name in _parts(self.benchmarks) for part in (ALL if name == "all" else (name,))]
+        return tuple(dict.fromkeys(named))
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """The strategies, each once."""
+        return tuple(dict.fromkeys(_parts(self.strategies)))
+
+    @property
+    def model(self) -> str | None:
+        """The id the servers must list: as given, else the last part of the path."""
+        if self.model_name is not None or self.model_path is None:
+            return self.model_name
+        return self.model_path.rstrip("/").rpartition("/")[2]
+
+    @property
+    def local_urls(self) -> tuple[str, ...]:
+        """Where servers of this machine are."""
+        first = 8000 if self.start_port is None else self.start_port
+        count = 4 if self.num_services is None else self.num_services
+        return tuple(f"http://{HOST}:{port}/v1" for port in range(first, first + count))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Places:
+    """Where the model is served."""
+
+    urls: tuple[str, ...]
+    """Base URLs ending in /v1."""
+    source: str
+    """What decided, for people."""
+
+
+def check(asked: Asked) -> None:
+    """Raises ScenarioError with every fault of the options; an option without an effect is one."""
+    faults = [*_selection_faults(asked), *_server_faults(asked)]
+    last = asked.local_urls[-1].rpartition(":")[2].removesuffix("/v1")
+    if int(last) > LAST_PORT:
+        faults.append(f"--start-port and --num-services: the last port would be {last}")
+    if faults:
+        raise ScenarioError(*faults)
+
+
+def places(asked: Asked, variables: Mapping[str, str]) -> Places:
+    """Where the servers are. Raises ScenarioError for addresses that are wrong or contradict each other."""
+    local = Places(urls=asked.local_urls, source="--start-port and --num-services")
+    if not asked.skip_launch:
+        return local
+    try:
+        if asked.endpoints is not None:
+            urls = tuple(dict.fromkeys(map(_base_url, _parts(asked.endpoints))))
+            return Places(urls=urls, source="--endpoints")
+        source, urls = agreed_urls(variables)
+    except (ValueError, EndpointError) as error:
+        raise ScenarioError(str(error)) from None
+    return Places(urls=urls, source=source) if urls else local
+
+
+def _base_url(text: str) -> str:
+    url = normalised_url(text)
+    return url if url.partition("://")[2].count("/") else f"{url}/v1"
+
+
+def _selection_faults(asked: Asked) -> list[str]:
+    faults = [
+        f"--strategies: no strategy {name!r}{nearest(name, STRATEGIES)}" for name in set(asked.ways) - {*STRATEGIES}
+    ]
+    if not asked.names:
+        faults.append("--benchmarks: name at least one, or all")
+    if not asked.ways:
+        faults.append(f"--strategies: name at least one of {', '.join(STRATEGIES)}")
+    if asked.num_samples is not None and BASELINE not in asked.ways:
+        faults.append(f"--num-samples has no effect without the strategy {BASELINE}")
+    for name, value in (("--chains", asked.chains), ("--iterations", asked.iterations)):
+        if value is not None and SELF_EVAL not in asked.ways:
+            faults.append(f"{name} has no effect without the strategy {SELF_EVAL}")
+    if asked.judge is None and (asked.judge_base is not None or asked.judge_provider is not None):
+        faults.append("--judge-base and --judge-provider have no effect without --judge")
+    return faults
+
+
+def _server_faults(asked: Asked) -> list[str]:
+    if asked.skip_launch:
+        faults = ["--cleanup has no effect with --skip-launch: nothing was launched"] if asked.cleanup else []
+        if asked.endpoints is not None and (asked.num_services is not None or asked.start_port is not None):
+            faults.append("--num-services and --start-port have no effect with --endpoints")
+        return faults
+    faults = []
+    if asked.endpoints is not None:
+        faults.append("--endpoints names servers that run: add --skip-launch")
+    if asked.skip_wait:
+        faults.append("--skip-wait needs --skip-launch: what was launched a moment ago does not answer yet")
+    if asked.model_path is None:
+        faults.append("--model-path is needed; with --skip-launch the --model-name of what is served is enough")
+    elif asked.model_path != REFERENCE:
+        faults.append(
+            f"--model-path {asked.model_path}: only `{REFERENCE}`, the engine without weights, can be launched so far. Start"
+            " servers of this model yourself, then add --skip-launch and --endpoints URL,URL (or set SGLANG_API_BASES or"
+            " OPENAI_API_BASE, or let them listen on --start-port and the ports after it)"
+        )
+    elif asked.model_name not in {None, REFERENCE}:
+        faults.append(f"--model-name: the launched engine serves {REFERENCE!r}, not {asked.model_name!r}")
+    return faults
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

@@ -1,0 +1,184 @@
+"""The flow: check, launch, wait, run each benchmark with each strategy, export.
+
+Every run is a normal run in the journal of the output folder, so that `assay report`, `resume` and `compare` know it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from pydantic import JsonValue
+
+from services.contract.assessment import Plan
+from services.contract.endpoints import key_of
+from services.contract.results import Section
+from services.contract.secrets import register_environment
+from services.runner.evaluate.agents import ADDRESSES, NOBODY, Case, cases, planning, request_config, scenario
+from services.runner.evaluate.asked import Asked, check, places
+from services.runner.evaluate.servers import servers, serving
+from services.runner.failures import ExitCode, RunnerError, ScenarioError
+from services.runner.journal import FILE_NAME, Journal
+from services.runner.participants import StartOptions
+from services.runner.rollouts.writing import kept_fresh, write_rollouts
+from services.runner.run import (
+    RunOptions,
+    RunOutcome,
+    agents_of,
+    ask_plan,
+    client_of,
+    interruption,
+    new_run_id,
+    resume_run,
+    run_scenario,
+)
+from services.runner.scenario import Scenario
+
+SECTIONS: Final = frozenset({Section.CODE, Section.MATH})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planned:
+    """A case and what green plans for it."""
+
+    case: Case
+    plan: Plan
+
+    @property
+    def section(self) -> Section:
+        """Of its benchmark."""
+        return self.plan.trials[0].section
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluated:
+    """How one case ended. Without an outcome nothing was run, and `error` says why."""
+
+    planned: Planned
+    outcome: RunOutcome | None
+    error: RunnerError | None
+    rollouts: tuple[Path, ...] = ()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """As if it had been run alone."""
+        if self.error is not None:
+            return self.error.exit_code
+        return ExitCode.LOST if self.outcome is None else self.outcome.exit_code
+
+
+async def plans(asked: Asked, options: RunOptions) -> list[Planned]:
+    """Check all that can be checked before a server is asked for: options, addresses, data, sandbox, judge.
+
+    Raises RunnerError; green names what is missing.
+    """
+    interruption()
+    check(asked)
+    variables = dict(os.environ)
+    register_environment(variables)
+    found = places(asked, variables)
+    options.listener.says(f"servers: {', '.join(found.urls)} (from {found.source})")
+    alone = planning()
+    async with (
+        agents_of(alone, new_run_id("evaluate"), options, variables) as agents,
+        client_of(alone, agents) as client,
+    ):
+        return [_checked(case, await ask_plan(client, _request(asked, case))) for case in cases(asked)]
+
+
+def _request(asked: Asked, case: Case) -> dict[str, JsonValue]:
+    return {"participants": dict(NOBODY), "config": request_config(asked, case)}
+
+
+def _checked(case: Case, plan: Plan) -> Planned:
+    planned = Planned(case=case, plan=plan)
+    if planned.section not in SECTIONS:
+        raise ScenarioError(
+            f"--benchmarks: {case.benchmark} is of section {planned.section}; this command evaluates code and mathematics,"
+            " for anything else write a scenario"
+        )
+    return planned
+
+
+async def evaluate(asked: Asked, planned: Sequence[Planned], options: RunOptions) -> list[Evaluated]:
+    """Launch and await the servers, run what was planned, export. Raises RunnerError when no run could begin."""
+    interruption()
+    variables = dict(os.environ)
+    found = places(asked, variables)
+    with tempfile.TemporaryDirectory(prefix="assay-") as state:
+        name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-servers"
+        start = StartOptions(
+            run_id=name,
+            log_folder=Path("logs") / name,
+            state_folder=Path(state),
+            variables=variables,
+            echo=options.echo,
+        )
+        async with servers(asked, start, says=options.listener.says) as launched:
+            options.listener.says("waiting for the servers")
+            key = key_of(variables, "OPENAI_API_KEY")
+            model = await serving(asked, found.urls, launched, key=key)
+            options.listener.says(f"every server serves {model}")
+            done: list[Evaluated] = []
+            for one in planned:
+                wanted = scenario(
+                    asked, one.case, section=one.section, model=model, urls=found.urls, variables=variables
+                )
+                done.append(await _evaluate(one, wanted, options, resume=asked.resume))
+                if done[-1].exit_code is ExitCode.INTERRUPTED:
+                    break
+            return done
+
+
+def exit_code(asked: Asked, done: Sequence[Evaluated]) -> ExitCode:
+    """Of the whole: interrupted before all else, then lost agents, then what is incomplete or was not begun."""
+    codes = {one.exit_code for one in done}
+    for code in (ExitCode.INTERRUPTED, ExitCode.LOST):
+        if code in codes:
+            return code
+    whole = codes == {ExitCode.COMPLETE} and len(done) == len(cases(asked))
+    return ExitCode.COMPLETE if whole else ExitCode.INCOMPLETE
+
+
+async def _evaluate(planned: Planned, wanted: Scenario, options: RunOptions, *, resume: bool) -> Evaluated:
+    """One run and its files. What goes wrong with one case does not cost the next."""
+    earlier = _earlier(planned, wanted, options.results_dir) if resume else None
+    outcome: RunOutcome | None = None
+    try:
+        async with kept_fresh(options.results_dir, options.listener) as listener:
+            watched = replace(options, listener=listener)
+            outcome = (
+                await run_scenario(wanted, watched)
+                if earlier is None
+                else await resume_run(earlier, watched, agents_now=wanted)
+            )
+        written = write_rollouts(options.results_dir, outcome.run_id)
+    except RunnerError as error:
+        return Evaluated(planned=planned, outcome=outcome, error=error)
+    return Evaluated(planned=planned, outcome=outcome, error=outcome.error, rollouts=tuple(written))
+
+
+def _earlier(planned: Planned, wanted: Scenario, folder: Path) -> str | None:
+    """The newest run of the same plan, model and settings; where the model is served may have changed."""
+    if not (folder / FILE_NAME).is_file():
+        return None
+    with closing(Journal.open(folder, create=False)) as journal:
+        for summary in journal.runs():
+            if summary.name == wanted.name and summary.plan_digest == planned.plan.digest:
+                run = journal.run(summary.id)
+                if run.rescored_from is None and _settings(run.scenario) == _settings(wanted.storable()):
+                    return run.id
+    return None
+
+
+def _settings(stored: dict[str, JsonValue]) -> tuple[JsonValue, ...]:
+    """What must be equal for a run to be the same one: the request and the agents without addresses."""
+    agent = Scenario.model_validate(stored).participants[0]
+    told = {name: value for name, value in (agent.env or {}).items() if name not in ADDRESSES}
+    return (stored["config"], agent.cmd, list(agent.args), dict(told))
