@@ -12,6 +12,11 @@ from services.runner.audit.exploits import exploits
 from tests.support.peer_files import MIRROR, needs_peer_files
 from tests.support.processes import BIN
 
+needs_sets = pytest.mark.skipif(
+    not ((MIRROR / "mbpp" / "mbpp.jsonl").exists() and (MIRROR / "imobench" / "answerbench_v2.csv").exists()),
+    reason="no mbpp/ and imobench/ in the folder ASSAY_DATA_FROM",
+)
+
 
 def audit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     line = [str(BIN / "assay"), "audit", "--json", "--results-dir", str(folder / "results"), *arguments]
@@ -33,6 +38,17 @@ def test_no_known_exploit_is_over_its_limit_in_any_benchmark(tmp_path: Path) -> 
         assert {name for played_by, name in played if played_by == exploit.name} == (
             examined if exploit.benchmarks is None else set(exploit.benchmarks)
         )
+
+
+@needs_sets
+def test_programs_and_answers_of_published_sets_do_not_pay_either(tmp_path: Path) -> None:
+    only = ["echo", "number listing", "cheating program (patch the interpreter)", "every number in the box"]
+
+    done = audit(tmp_path, "--suite", "audit-sets", *(word for name in only for word in ("--only", name)))
+
+    found = json.loads(done.stdout)
+    assert {finding["benchmark"] for finding in found["findings"]} == {"imobench", "mbpp"}
+    assert done.returncode == 0, done.stdout
 
 
 @needs_peer_files

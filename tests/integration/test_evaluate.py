@@ -120,7 +120,7 @@ def test_the_guides_whole_flow_is_one_command(tmp_path: Path) -> None:
 @needs_imobench
 def test_a_killed_evaluation_leaves_no_server_and_is_resumed_without_repeating_a_trial(tmp_path: Path) -> None:
     port = ports_in_a_row(1)
-    line = ["evaluate", "--benchmarks", "imobench", "--strategies", "self_eval_sequential", "--num-tasks", "8"]
+    line = ["evaluate", "--benchmarks", "imobench", "--strategies", "self_eval_sequential", "--num-tasks", "5"]
     line += ["--concurrency", "1", "--output-dir", "out"]
     launching = ["--model-path", "reference", "--num-services", "1", "--start-port", str(port), "--cleanup"]
     with started(tmp_path, *line, *launching) as process:
@@ -138,8 +138,8 @@ def test_a_killed_evaluation_leaves_no_server_and_is_resumed_without_repeating_a
     assert done.returncode == 0, done.stderr
     with closing(Journal.open(tmp_path / "out", create=False)) as journal:
         (run,) = journal.runs()
-        assert (run.final, run.planned, journal.history(run.id)) == (8, 8, [])
-    assert 1 <= kept < 8
+        assert (run.final, run.planned, journal.history(run.id)) == (5, 5, [])
+    assert 1 <= kept < 5
     (path,) = (tmp_path / "out" / "imobench_rollouts").iterdir()
     assert json.loads(path.read_text())["complete"] is True
 
@@ -148,7 +148,7 @@ def test_a_killed_evaluation_leaves_no_server_and_is_resumed_without_repeating_a
 def test_an_interrupted_evaluation_says_so_and_leaves_no_server(tmp_path: Path) -> None:
     port = ports_in_a_row(1)
     line = ["evaluate", "--model-path", "reference", "--num-services", "1", "--start-port", str(port), "--cleanup"]
-    line += ["--benchmarks", "imobench", "--num-tasks", "8", "--concurrency", "1", "--output-dir", "out"]
+    line += ["--benchmarks", "imobench", "--num-tasks", "5", "--concurrency", "1", "--output-dir", "out"]
     with started(tmp_path, *line, "--strategies", "self_eval_sequential,baseline") as process:
         await_true(lambda: finished_trials(tmp_path / "out") >= 1, what="a finished trial")
         process.send_signal(signal.SIGINT)

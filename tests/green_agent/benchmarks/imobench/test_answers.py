@@ -201,3 +201,36 @@ async def test_no_gold_is_taken_for_its_neighbours() -> None:
     assert [
         (left.id, right.id) for (left, right), verdict in zip(pairs, verdicts, strict=True) if verdict == "equal"
     ] == []
+
+
+WILDCARDS = (
+    "x",
+    "f(x)=f(x)",
+    r"\infty",
+    r"\emptyset",
+    "0/0",
+    r"\mathbb{R}",
+    ",".join(map(str, range(55))),
+    "1,2,...,99",
+    "()",
+)
+
+
+@needs_answers
+async def test_no_answer_fits_many_golds() -> None:
+    golds = [found for found in benchmark().tasks() if isinstance(found, AnswerTask) and not found.needs_judge][::20]
+    replies = [(found, wildcard) for found in golds for wildcard in WILDCARDS]
+
+    scores = await asyncio.gather(
+        *(
+            benchmark(without_judge="math_verify_only").score(
+                found,
+                0,
+                Transcript(turns=(Turn(question="?", reply=Reply(text=rf"\boxed{{{wildcard}}}")),)),
+                ScoringTools(),
+            )
+            for found, wildcard in replies
+        )
+    )
+
+    assert [(found.id, text) for (found, text), one in zip(replies, scores, strict=True) if one.passed] == []
