@@ -20,7 +20,11 @@ from services.runner.progress import Silent
 from services.runner.run import RunOptions, agents_of, new_run_id, run_scenario
 from services.runner.scenario import GREEN, REFERENCE, AgentSpec, Scenario
 
-SUITES: Final = {"audit": {}, "audit-files": {"options": "options-file", "synthetic": "synthetic-file"}, "audit-sets": {}}
+SUITES: Final = {
+    "audit": {},
+    "audit-files": {"options": "options-file", "synthetic": "synthetic-file"},
+    "audit-sets": {},
+}
 """Bundled suites, and how their benchmarks are called in the table."""
 NOBODY: Final = "http://127.0.0.1:9/"
 """The discard port, where nothing listens."""
