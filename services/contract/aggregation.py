@@ -346,9 +346,9 @@ def _datasets(plan: Plan, by_key: Mapping[str, TaskResult]) -> dict[str, Dataset
 def _measures(
     plan: Plan, name: str, trials: Sequence[PlannedTrial], by_key: Mapping[str, TaskResult]
 ) -> Measures | None:
-    """None for single trials that tell nothing beside their score."""
+    """None for single trials that tell nothing beside their score, unless some k was asked for."""
     told = {fact for trial in trials if trial.key in by_key for fact in by_key[trial.key].metrics}
-    if plan.num_trials == 1 and not told & {PASS_RATE, EXACT_MATCH, ORACLE}:
+    if plan.num_trials == 1 and not plan.k and not told & {PASS_RATE, EXACT_MATCH, ORACLE}:
         return None
     return measures(trials, by_key, k=plan.k, seed=derive(plan.seed, "measures", name))
 

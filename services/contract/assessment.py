@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Final, Literal, NoReturn
 from urllib.parse import urlsplit
 
@@ -355,10 +356,9 @@ def _config(raw: object, faults: list[str]) -> AssessmentConfig | None:
         return None
 
 
-class PlannedTrial(BaseModel):
-    """One trial of the plan."""
-
-    model_config = ConfigDict(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedTrial:
+    """One trial of the plan. No model, because a plan may hold a million of them."""
 
     benchmark: str
     section: Section

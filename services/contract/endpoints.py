@@ -6,7 +6,7 @@ There is no silent fallback: without an endpoint there is an error that says whi
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -129,7 +129,7 @@ class _Place(BaseModel):
 
 def _judge_place(env: Mapping[str, str]) -> _Place | None:
     """The judge's own pair. Neither half of it is ever completed from the agent's variables."""
-    key, urls = key_of(env, "OPENAI_EVAL_API_KEY"), _list(env, "OPENAI_EVAL_API_BASE")
+    key, urls = key_of(env, "OPENAI_EVAL_API_KEY"), _urls(env, "OPENAI_EVAL_API_BASE")
     if not urls and key is None:
         return None
     sources = {"url": "OPENAI_EVAL_API_BASE" if urls else "default of openai"}
@@ -137,7 +137,7 @@ def _judge_place(env: Mapping[str, str]) -> _Place | None:
         sources["key"] = "OPENAI_EVAL_API_KEY"
     return _Place(
         provider="openai",
-        urls=_openai(urls, name="OPENAI_EVAL_API_BASE") or (DEFAULT_URLS["openai"],),
+        urls=urls or (DEFAULT_URLS["openai"],),
         key=key,
         sources=sources,
     )
@@ -186,9 +186,7 @@ def agreed_urls(env: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
     when two of them name different servers.
     """
     given = {
-        name: urls
-        for name in ("SGLANG_API_BASES", "OPENAI_API_BASE", "OPENAI_BASE_URL")
-        if (urls := _openai(_list(env, name), name=name))
+        name: urls for name in ("SGLANG_API_BASES", "OPENAI_API_BASE", "OPENAI_BASE_URL") if (urls := _urls(env, name))
     }
     if not given:
         return "", ()
@@ -200,17 +198,20 @@ def agreed_urls(env: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
     return decides, whole
 
 
-def _openai(urls: Sequence[str], *, name: str) -> tuple[str, ...]:
-    """Base URLs in one spelling; an address without a path is completed with /v1, where all engines serve."""
+def base_urls(text: str, *, name: str) -> tuple[str, ...]:
+    """The base URLs of a list with commas, each once and in one spelling; without a path, with /v1, where all engines serve.
+
+    Raises EndpointError, in which the list is called `name`.
+    """
     try:
-        found = [normalised_url(url) for url in urls]
+        found = [normalised_url(url) for url in re.split(r"[,\s]+", text) if url]
     except ValueError as error:
         raise EndpointError(f"{name}: {error}") from error
     return tuple(dict.fromkeys(url if urlsplit(url).path else f"{url}/v1" for url in found))
 
 
-def _list(env: Mapping[str, str], name: str) -> list[str]:
-    return [part for part in re.split(r"[,\s]+", env.get(name, "")) if part]
+def _urls(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return base_urls(env.get(name, ""), name=name)
 
 
 def key_of(env: Mapping[str, str], name: str) -> SecretStr | None:

@@ -16,13 +16,19 @@ class _Wire(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+MOST_S: Final = 86_400.0
+"""A day; no timer of the kernel takes any number of seconds."""
+NAME_BYTES: Final = 255
+"""Longest name of a file on Linux."""
+
+
 class Limits(_Wire):
     """Bounds of one program. Time verdicts are CPU time; wall time only catches sleepers."""
 
-    cpu_s: float = Field(default=20.0, gt=0)
-    call_cpu_s: float = Field(default=6.0, gt=0)
+    cpu_s: float = Field(default=20.0, gt=0, le=MOST_S)
+    call_cpu_s: float = Field(default=6.0, gt=0, le=MOST_S)
     """CPU seconds of one call in call mode."""
-    wall_s: float = Field(default=60.0, gt=0)
+    wall_s: float = Field(default=60.0, gt=0, le=MOST_S)
     memory_bytes: int = Field(default=1 << 30, gt=0)
     processes: int = Field(default=32, gt=0)
     open_files: int = Field(default=64, gt=0)
@@ -32,7 +38,8 @@ class Limits(_Wire):
 
 
 def _file_name(name: str) -> str:
-    if name in {"", ".", ".."} or "/" in name or "\0" in name:
+    too_long = len(name.encode("utf-8", "surrogatepass")) > NAME_BYTES
+    if name in {"", ".", ".."} or "/" in name or "\0" in name or too_long:
         raise ValueError(f"expected the plain name of a file, got {name!r}")
     return name
 

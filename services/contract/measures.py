@@ -22,8 +22,9 @@ PASS_RATE: Final = "pass_rate"  # noqa: S105 - no password
 EXACT_MATCH: Final = "exact_match"
 ORACLE: Final = "oracle_passed"
 UNSCORED: Final = "trajectory_unscored"
+CUT: Final = "trajectory_cut"
 ITERATIONS: Final = "iterations"
-"""Where rows say it: four metrics, and a detail with one object for each iteration."""
+"""Where rows say it: five metrics, and a detail with one object for each iteration."""
 
 
 def measures(
@@ -107,18 +108,23 @@ def _flag(row: TaskResult, name: str) -> float | None:
 
 
 def _oracle(row: TaskResult) -> float | None:
-    """Unknown when no solution was right as far as they could be scored, and some could not."""
+    """Unknown when no solution was right as far as they were scored, and some were not."""
     found = _flag(row, ORACLE)
-    return None if found == 0 and row.metrics.get(UNSCORED) else found
+    return None if found == 0 and (row.metrics.get(UNSCORED) or row.metrics.get(CUT)) else found
 
 
 def _by_iteration(mean: _Mean) -> list[MeasuresOfIteration]:
+    if not any(ITERATIONS in row.details for rows in mean.tasks for row in rows):
+        return []
     chains = [[_chain(row) for row in rows] for rows in mean.tasks]
     longest = max((len(chain) for found in chains for chain in found), default=0)
     return [_iteration(number, chains, mean) for number in range(longest)]
 
 
 def _chain(row: TaskResult) -> list[Mapping[str, JsonValue]]:
+    """What the row tells; a trial that failed by the agent's fault came to nothing right at any time."""
+    if row.outcome is Outcome.AGENT_ERROR:
+        return [{"passed": False}]
     told = row.details.get(ITERATIONS)
     return [step for step in told if isinstance(step, dict)] if isinstance(told, list) else []
 

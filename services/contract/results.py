@@ -16,6 +16,8 @@ from services.contract.judgements import Judgement
 from services.contract.outcomes import POLICY, Outcome
 
 SCHEMA_VERSION: Final = "2.2"
+STREAMED_ONLY: Final = "results_streamed_only"
+"""Fact of an artifact, true: its rows are not in it, since each was streamed whole before."""
 
 
 class Section(StrEnum):
@@ -204,7 +206,7 @@ class MeasuresOfIteration(_Row):
 
     iteration: int
     n: int
-    """Trials whose solution could be scored."""
+    """Trials whose solution is known to be right or wrong; an agent error is wrong throughout."""
     accuracy: float | None
     """0..1, mean over tasks."""
     lower: float | None = None

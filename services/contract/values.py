@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import datetime as dt
+from collections import Counter
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from fractions import Fraction
@@ -17,14 +18,15 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 MAX_DEPTH: Final = 100
+"""Containers a value may have inside of each other; deeper ones arrive as unencodable."""
 MAX_FRACTION_DIGITS: Final = 5_000
 """Hexadecimal digits of numerator and denominator together."""
-"""Containers a value may have inside of each other; deeper ones arrive as unencodable."""
 MAX_FRAME_BYTES: Final = 16 << 20
 """Bytes of JSON a value may take; larger values arrive as unencodable."""
 
 SAFE_INTEGER: Final = 1 << 53
-CROWDED: Final = 1000
+CROWDED: Final = 32
+"""Members of a set or dict that may have one hash: each is compared with all of them before it."""
 
 
 class MalformedValue(ValueError):  # noqa: N818 - the field's word
@@ -253,7 +255,7 @@ def _collect(tag: str, parts: list[Any]) -> Any:
     """Sets and dicts whose members cannot be hashed, or were made to collide, are refused instead of built."""
     members = parts[::2] if tag == "dict" else parts
     try:
-        if tag in _HASHED and len(members) > CROWDED and len({hash(member) for member in members}) * 8 < len(members):
+        if tag in _HASHED and len(members) > CROWDED and max(Counter(map(hash, members)).values()) > CROWDED:
             return Unencodable(f"{tag} of colliding hashes")
         return _COLLECTIONS[tag](parts)
     except TypeError:

@@ -19,7 +19,6 @@ from pydantic import JsonValue
 from services.contract.a2a.client import AgentClient
 from services.contract.a2a.server import Emitter, Incoming
 from services.contract.a2a.urls import UrlPolicy, refusal
-from services.contract.aggregation import aggregate
 from services.contract.assessment import (
     ARTIFACT_PLAN,
     ARTIFACT_RESULT,
@@ -246,7 +245,14 @@ class _Examination:
             "started_at": started,
             "duration_s": time.time() - started,
         }
-        text, summary = await asyncio.to_thread(self._result, metadata)
+        text, summary = await asyncio.to_thread(
+            reporting.artifact,
+            self._plan,
+            self._rows,
+            metadata=metadata,
+            printed=self._settings.printed,
+            streamed_whole=bool(self._request.config.stream_transcripts),
+        )
         await self._out.artifact(ARTIFACT_RESULT, [text, summary])
         if self._run.cancelled:
             await self._out.canceled()
@@ -254,14 +260,6 @@ class _Examination:
             await self._out.failed(f"no trial could be scored\n{summary}")
         else:
             await self._out.completed(summary)
-
-    def _result(self, metadata: dict[str, JsonValue]) -> tuple[str, str]:
-        """The artifact's two texts."""
-        streamed_whole = bool(self._request.config.stream_transcripts) and len(self._rows) > reporting.MOST_ROWS
-        rows = self._rows.for_numbers() if streamed_whole else self._rows.whole()
-        result = aggregate(self._plan, rows, metadata=metadata | {"results_streamed_only": streamed_whole})
-        printed = result.model_copy(update={"results": []}) if streamed_whole else self._settings.printed.apply(result)
-        return printed.model_dump_json(), reporting.summary(result, rows)
 
 
 async def _card(agent: AgentClient) -> dict[str, JsonValue]:

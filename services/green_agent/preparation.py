@@ -311,11 +311,13 @@ def _trials_and_digest(settled: Settled, loaded: _Loaded, selection: planning.Se
         raise RequestError([f"num_trials: the plan would hold {asked} trials, at most {MAX_TRIALS} are possible"])
     whole = _trials(selection.picks, num_trials)
     index, count = config.shard_index or 0, config.num_shards or 1
-    mine = planning.shard(selection.picks, index=index, count=count)
+    mine = whole
+    if count > 1:
+        mine = _trials(planning.shard(selection.picks, index=index, count=count), num_trials)
     return {
         "digest": plan_digest(seed=settled.suite.sampling.seed, trials=whole, benchmarks=benchmarks),
         "benchmarks": benchmarks,
-        "trials": tuple(_trials(mine, num_trials)),
+        "trials": tuple(mine),
         "shard_index": index,
         "num_shards": count,
     }

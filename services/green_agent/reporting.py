@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+from pydantic import JsonValue
+
+from services.contract.aggregation import aggregate
 from services.contract.assessment import Plan
 from services.contract.conversation import Usage
-from services.contract.measures import EXACT_MATCH, ITERATIONS, ORACLE, PASS_RATE, UNSCORED
+from services.contract.measures import CUT, EXACT_MATCH, ITERATIONS, ORACLE, PASS_RATE, UNSCORED
 from services.contract.outcomes import POLICY
-from services.contract.results import AssessmentResult, Digests, Latency, TaskResult
+from services.contract.printing import Printed
+from services.contract.results import STREAMED_ONLY, AssessmentResult, Digests, Latency, TaskResult
 
 MOST_ROWS: Final = 5_000
 """Rows of one artifact. A larger assessment that streamed its rows whole does not say them a second time."""
@@ -46,7 +50,7 @@ class FinishedRows:
 
 
 def _bare(row: TaskResult) -> TaskResult:
-    wanted = (PASS_RATE, EXACT_MATCH, ORACLE, UNSCORED)
+    wanted = (PASS_RATE, EXACT_MATCH, ORACLE, UNSCORED, CUT)
     steps = row.details.get(ITERATIONS)
     facts = {
         "metrics": {name: row.metrics[name] for name in wanted if name in row.metrics},
@@ -59,6 +63,23 @@ def _bare(row: TaskResult) -> TaskResult:
     }
     texts = dict.fromkeys(("question", "expected", "answer", "explanation", "transcript_id"), "")
     return row.model_copy(update=facts | texts)
+
+
+def artifact(
+    plan: Plan,
+    finished: FinishedRows,
+    *,
+    metadata: Mapping[str, JsonValue],
+    printed: Printed,
+    streamed_whole: bool,
+    most_rows: int = MOST_ROWS,
+) -> tuple[str, str]:
+    """The artifact's two texts: the result as JSON, and the summary."""
+    bare = streamed_whole and len(finished) > most_rows
+    rows = finished.for_numbers() if bare else finished.whole()
+    result = aggregate(plan, rows, metadata={**metadata, STREAMED_ONLY: bare})
+    shown = result.model_copy(update={"results": []}) if bare else printed.apply(result)
+    return shown.model_dump_json(), summary(result, rows)
 
 
 def without_transcripts(row: TaskResult) -> TaskResult:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from services.contract.conversation import ModelFacts, Reply, Transcript, Turn, Usage
+from services.contract.conversation import LONGEST_WORD, ModelFacts, Reply, Transcript, Turn, Usage
 from services.contract.outcomes import AgentFailure, Failure, Outcome
 from services.contract.secrets import redact
 
@@ -135,12 +135,20 @@ def _without_secrets(reply: Reply) -> Reply:
                     "solution": None if step.solution is None else redact(step.solution),
                     "report": redact(step.report),
                     "decision": redact(step.decision),
+                    "skipped": _masked_word(step.skipped),
                 }
             )
             for step in trace.iterations
         ]
         settings = {
-            redact(name): redact(value) if isinstance(value, str) else value for name, value in trace.settings.items()
+            _masked_word(name): _masked_word(value) if isinstance(value, str) else value
+            for name, value in trace.settings.items()
         }
-        trace = trace.model_copy(update={"iterations": tuple(masked), "settings": settings})
+        named = {"strategy": _masked_word(trace.strategy), "settings": settings}
+        trace = trace.model_copy(update={"iterations": tuple(masked), **named})
     return reply.model_copy(update={"text": redact(reply.text), "trace": trace})
+
+
+def _masked_word(word: str) -> str:
+    """A short text, masked. A mask may be longer than what it hides, and who reads the row refuses longer words."""
+    return redact(word)[:LONGEST_WORD]

@@ -14,14 +14,18 @@ import structlog
 from pydantic import JsonValue
 
 from services.contract.conversation import Trace, Transcript
-from services.contract.measures import ITERATIONS, ORACLE, UNSCORED
-from services.contract.outcomes import Failure, Outcome
+from services.contract.execution import SandboxError
+from services.contract.measures import CUT, ITERATIONS, ORACLE, UNSCORED
+from services.contract.outcomes import SANDBOX, SCORER, Failure, Outcome
+from services.contract.secrets import redact
 from services.green_agent.benchmarks.base import AnyBenchmark, Score, ScoringTools, Task
 
 log = structlog.get_logger()
 
 MOST_SCORED: Final = 64
 """Iterations of one answer that are scored; an agent may claim any number of them."""
+LONGEST_FEEDBACK: Final = 4_000
+"""Characters kept of what the scorer says of an intermediate; it stands in every row, once for each iteration."""
 
 
 async def scored(benchmark: AnyBenchmark, task: Task, trial: int, transcript: Transcript, tools: ScoringTools) -> Score:
@@ -40,7 +44,7 @@ async def scored(benchmark: AnyBenchmark, task: Task, trial: int, transcript: Tr
         **final.metrics,
         ORACLE: any(isinstance(one, Score) and one.passed for one in (final, *found)),
         UNSCORED: sum(_passed(one) is None for one in found),
-        "trajectory_cut": len(trace.iterations) - len(solutions),
+        CUT: len(trace.iterations) - len(solutions),
     }
     return replace(final, metrics=dict(metrics), details={**final.details, ITERATIONS: _told(trace, found)})
 
@@ -48,15 +52,20 @@ async def scored(benchmark: AnyBenchmark, task: Task, trial: int, transcript: Tr
 async def _score_of(
     benchmark: AnyBenchmark, task: Task, trial: int, transcript: Transcript, tools: ScoringTools
 ) -> Score | Failure:
-    """An intermediate that cannot be scored leaves the answer its score."""
+    """An intermediate that cannot be scored, whatever it does to the scorer, leaves the answer its score."""
     if not transcript.answer.strip():
         return Failure(Outcome.AGENT_ERROR, "empty", "no solution yet")
     try:
-        found: Score = await benchmark.score(task, trial, transcript, tools)
+        return await benchmark.score(task, trial, transcript, tools)
     except Failure as failure:
-        log.info("intermediate_unscored", task=task.id, trial=trial, kind=failure.kind)
-        return failure
-    return found
+        unscored = failure
+    except SandboxError as error:
+        unscored = Failure(Outcome.INFRA_ERROR, SANDBOX, str(error))
+    except Exception:  # the boundary: else a trace could make a wrong answer an unscored one
+        log.exception("intermediate_defect", task=task.id, trial=trial)
+        unscored = Failure(Outcome.INFRA_ERROR, SCORER, "a defect of the evaluator in scoring")
+    log.info("intermediate_unscored", task=task.id, trial=trial, kind=unscored.kind)
+    return unscored
 
 
 def _trace(transcript: Transcript) -> Trace | None:
@@ -80,6 +89,10 @@ def _passed(one: Score | Failure) -> bool | None:
     return False if one.outcome is Outcome.AGENT_ERROR else None
 
 
+def _feedback(one: Score | Failure) -> str:
+    return one.explanation if isinstance(one, Score) else f"{one.kind}: {one.message}"
+
+
 def _told(trace: Trace, found: Sequence[Score | Failure]) -> list[JsonValue]:
     """What each iteration came to. `score` and `passed` are null where the solution could not be scored."""
     return [
@@ -87,7 +100,7 @@ def _told(trace: Trace, found: Sequence[Score | Failure]) -> list[JsonValue]:
             "iteration": number,
             "passed": _passed(one),
             "score": one.score if isinstance(one, Score) else None,
-            "feedback": one.explanation if isinstance(one, Score) else f"{one.kind}: {one.message}",
+            "feedback": redact(_feedback(one))[:LONGEST_FEEDBACK],
             "scored_by": one.scored_by if isinstance(one, Score) else "",
             "was_refined": number > 0 and step.solution is not None,
             "carried": step.solution is None,

@@ -170,11 +170,12 @@ def serve(*, settings: ServerSettings, baseline: str | None, max_concurrency: in
     if baseline is not None:
         _refuse_model_flags([*flags])
         sys.exit(_with_baseline(baseline, settings, max_concurrency).serve())
-    _refuse_unread_flags(str(flags["strategy"]))
     emit_tool_calls = flags.pop("emit_tool_calls")
     twist = _twist(flags.pop("twist"))
-    endpoint = _endpoint({name: flags.pop(name) for name in _ENDPOINT_VARIABLES})
+    of_endpoint = {name: flags.pop(name) for name in _ENDPOINT_VARIABLES}
     agent_settings = _settings(flags)
+    _refuse_unread_flags(agent_settings.strategy)
+    endpoint = _endpoint(of_endpoint)
     if agent_settings.strategy == "completion" and endpoint.provider != "openai":
         raise click.UsageError(
             "--strategy completion needs an OpenAI-compatible engine; Anthropic serves no base models"

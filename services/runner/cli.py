@@ -207,7 +207,7 @@ def resume(
 @main.command(epilog=EXIT_CODES_HELP)
 @click.argument("reference", metavar="FILE|RUN")
 @click.option("--judge", "model", metavar="MODEL", help="Another judge; the suite's own when absent.")
-@click.option("--judge-base", "api_base", metavar="URL", help="Where the judge is served.")
+@click.option("--judge-base", "api_base", metavar="URL", help="Where it is served, on green's machine.")
 @click.option("--judge-provider", "provider", type=click.Choice(["openai", "anthropic"]), help="How it is spoken to.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write results.json there too.")
 @click.option("--env-file", type=click.Path(path_type=Path, dir_okay=False), help="Variables of green.")

@@ -22,6 +22,7 @@ from services.contract.a2a.client import AgentClient, ArtifactReceived, Ended, P
 from services.contract.assessment import ARTIFACT_PLAN, ARTIFACT_RESULT, KIND_TASK_RESULT, META_KIND, Plan
 from services.contract.outcomes import POLICY, AgentFailure
 from services.contract.results import AssessmentResult, TaskResult
+from services.contract.seeds import derive
 from services.runner.failures import (
     AgentLostError,
     ExitCode,
@@ -45,6 +46,9 @@ log = structlog.get_logger()
 
 CANCEL_GRACE_S: Final = 7.0
 """Green ends a cancelled assessment within 5 s and tells its last rows."""
+RESUMED_SEED: Final = "ASSAY_RESUMED_SEED"
+"""Set for the agents of a resumed run. An agent that numbers repeated questions itself begins at the first again: with the
+seed of before it would give the samples that are in the journal a second time."""
 Json = dict[str, JsonValue]
 
 
@@ -177,11 +181,14 @@ async def resume_run(reference: str, options: RunOptions, *, agents_now: Scenari
                 f"run {run.id} scores the transcripts of run {run.rescored_from} again and asks no agent:"
                 f" say `assay rescore {run.rescored_from}` once more instead of resuming it"
             )
-        if len(journal.final_keys(run.id)) == len(run.plan.trials):
+        kept = len(journal.final_keys(run.id))
+        if kept == len(run.plan.trials):
             options.listener.says(f"run {run.id} lacks nothing")
             return await conclude(journal, run.id, options, None)
         scenario = agents_now or Scenario.model_validate(run.scenario)
         variables = variables_for(scenario, options.env_file)
+        if kept:
+            variables[RESUMED_SEED] = str(derive(run.plan.seed, "resumed", kept))
         async with agents_of(scenario, run.id, options, variables) as agents:
             client = await stack.enter_async_context(client_of(scenario, agents))
             request: Json = {"participants": dict(agents.participant_urls), "config": scenario.config}

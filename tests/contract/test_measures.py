@@ -1,4 +1,9 @@
+from dataclasses import replace
+from itertools import combinations
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from services.contract.aggregation import aggregate
@@ -112,6 +117,87 @@ def test_the_oracle_does_not_know_a_chain_whose_only_hope_could_not_be_scored() 
     assert found.oracle_best_of_trajectory.left_out == 1
 
 
+def test_the_oracle_does_not_know_a_chain_of_which_solutions_were_left_unscored_for_its_length() -> None:
+    trials = planned("code", Section.CODE, tasks=3)
+    rows = [_chain(trial, course) for trial, course in zip(trials, ("WW", "WR", "WW"), strict=True)]
+    long = [one.model_copy(update={"metrics": one.metrics | {"trajectory_cut": 3}}) for one in rows[:2]]
+
+    found = measures(trials, _by_key([*long, rows[2]]), k=(), seed=1).oracle_best_of_trajectory
+
+    assert found is not None
+    assert (found.value, found.n, found.left_out) == (0.5, 2, 1)
+
+
+def test_a_trial_that_failed_by_the_agents_fault_is_wrong_in_every_iteration() -> None:
+    trials = planned("code", Section.CODE, tasks=2, trials=2)
+    rows = [
+        _chain(trials[0], "WRR"),
+        row(trials[1], Outcome.AGENT_ERROR),
+        _chain(trials[2], "RRR"),
+        row(trials[3], Outcome.INFRA_ERROR),
+    ]
+
+    found = measures(trials, _by_key(rows), k=(), seed=1)
+
+    assert [(step.n, step.accuracy) for step in found.accuracy_by_iteration] == [(3, 0.5), (3, 0.75), (3, 0.75)]
+    assert found.accuracy_by_iteration[-1].accuracy == found.pass_at[1].value
+    assert [(step.to_right, step.to_wrong) for step in found.accuracy_by_iteration] == [(0, 0), (1, 0), (0, 0)]
+
+
+def test_agent_errors_alone_make_no_iterations() -> None:
+    trials = planned("code", Section.CODE, tasks=1)
+
+    assert measures(trials, _by_key([row(trials[0], Outcome.AGENT_ERROR)]), k=(), seed=1).accuracy_by_iteration == []
+
+
+def test_a_k_that_was_asked_for_is_answered_even_where_no_trial_was_repeated() -> None:
+    trials = planned("plain", Section.CODE, tasks=2)
+    plan = plan_of(*trials).model_copy(update={"k": (1, 5)})
+
+    found = aggregate(plan, [row(trial, score=1.0) for trial in trials], metadata={}).dataset_scores["plain"].measures
+
+    assert found is not None
+    assert (found.pass_at[1].value, found.pass_at[5].value, found.pass_at[5].left_out) == (1.0, None, 2)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    ends=st.lists(
+        st.lists(st.sampled_from(["right", "wrong", "error", "unscored", "missing"]), min_size=1, max_size=6),
+        min_size=1,
+        max_size=4,
+    ),
+    k=st.integers(1, 7),
+)
+def test_pass_at_k_through_rows_is_the_share_of_all_choices_of_k_trials(ends: list[list[str]], k: int) -> None:
+    trials = [trial for trial in planned("code", Section.CODE, tasks=4, trials=6) if _end(trial, ends) is not None]
+    rows = [made for trial in trials if (made := _row_of(trial, ends)) is not None]
+
+    found = measures(trials, _by_key(rows), k=(k,), seed=1)
+
+    shares, hats = [], []
+    for task in ends:
+        passes = [end == "right" for end in task if end in {"right", "wrong", "error"}]
+        choices = list(combinations(passes, k))
+        if choices:
+            shares.append(sum(map(any, choices)) / len(choices))
+            hats.append(sum(map(all, choices)) / len(choices))
+    for measure, expected in ((found.pass_at[k], shares), (found.pass_hat[k], hats)):
+        assert (measure.n, measure.left_out) == (len(expected), len(ends) - len(expected))
+        assert measure.value == (pytest.approx(sum(expected) / len(expected)) if expected else None)
+
+
+def _end(trial: PlannedTrial, ends: list[list[str]]) -> str | None:
+    task = int(trial.task_id.rpartition("-")[2])
+    return ends[task][trial.trial] if task < len(ends) and trial.trial < len(ends[task]) else None
+
+
+def _row_of(trial: PlannedTrial, ends: list[list[str]]) -> TaskResult | None:
+    end = _end(trial, ends)
+    outcome = {"error": Outcome.AGENT_ERROR, "unscored": Outcome.JUDGE_ERROR}.get(end or "", Outcome.SCORED)
+    return None if end == "missing" else row(trial, outcome, score=float(end == "right"))
+
+
 def test_accuracy_by_iteration_counts_what_turned_and_keeps_chains_that_ended_early() -> None:
     trials = planned("code", Section.CODE, tasks=3)
     rows = [
@@ -148,7 +234,7 @@ def test_a_result_carries_measures_for_repeated_trials_and_for_facts_beyond_the_
 
 def test_scores_by_task_type_stand_beside_the_score() -> None:
     trials = planned("code", Section.CODE, tasks=3)
-    mixed = [trial.model_copy(update={"stratum": "hard" if trial.task_id == "code-2" else "easy"}) for trial in trials]
+    mixed = [replace(trial, stratum="hard" if trial.task_id == "code-2" else "easy") for trial in trials]
     rows = [row(mixed[0], score=1.0), row(mixed[1], score=0.0), row(mixed[2], Outcome.INFRA_ERROR)]
 
     found = aggregate(plan_of(*mixed), rows, metadata={}).dataset_scores["code"].by_stratum

@@ -264,6 +264,16 @@ def test_members_made_to_collide_are_refused_before_they_cost_quadratic_time() -
     colliding: list[Any] = [["int", hex(modulus * factor)] for factor in range(1, 200_000)]
 
     assert repr(decode(["set", *colliding])) == "unencodable: set of colliding hashes"
+    # Many small sets cost as much as a large one, and so does one with some members that do not collide.
+    assert repr(decode(["list", ["set", *colliding[:999]]])) == "[unencodable: set of colliding hashes]"
+    assert repr(decode(["set", *colliding, *range(40_000)])) == "unencodable: set of colliding hashes"
+
+
+def test_hashes_that_meet_by_chance_refuse_nothing() -> None:
+    members = {*range(-1000, 1000), *map(str, range(1000)), *(str(one).encode() for one in range(1000))}
+
+    assert decode(encode(members)) == members
+    assert decode(encode(dict.fromkeys(members))) == dict.fromkeys(members)
 
 
 def test_the_module_stands_alone() -> None:

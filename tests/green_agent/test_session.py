@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.contract.conversation import AgentSession, Iteration, Reply, Trace
+from services.contract.conversation import LONGEST_WORD, AgentSession, Iteration, Reply, Trace, Transcript
 from services.contract.outcomes import AgentFailure, Failure, Outcome
 from services.green_agent.benchmarks.base import Task
 from services.green_agent.session import Session, Terms
@@ -123,3 +123,22 @@ async def test_what_looks_like_a_key_is_masked_in_traces_too() -> None:
     assert "sk-" + "a" * 24 not in reply.model_dump_json()
     assert (told.solution or "").startswith("use ")
     assert reply.trace.iterations[1].solution is None
+
+
+class Boaster(Crowd):
+    """Fills the short texts of its trace to the brim with what is masked by something longer."""
+
+    async def ask(self, text: str, deadline: float) -> Reply:
+        brim = ("://a:b@ " * 20)[:LONGEST_WORD]
+        trace = Trace(strategy=brim, iterations=(Iteration(skipped=brim),), settings={brim: brim})
+        return Reply(text=text, trace=trace)
+
+
+async def test_a_trace_that_was_masked_can_be_read_again() -> None:
+    first = session(Boaster(takes_s=0), places=1)
+
+    await first.ask("x")
+
+    stored = first.transcript.model_dump_json()
+    assert "a:b" not in stored
+    assert Transcript.model_validate_json(stored) == first.transcript

@@ -6,16 +6,17 @@ from typing import Any, ClassVar
 import pytest
 
 from services.contract.conversation import Iteration, Reply, Trace, Transcript, Turn, Usage
+from services.contract.execution import SandboxError
 from services.contract.outcomes import Failure, Outcome
 from services.contract.results import Section
 from services.green_agent.benchmarks.base import Benchmark, DatasetConfig, Score, ScoringTools, Setting, Task
-from services.green_agent.trajectory import MOST_SCORED, scored
+from services.green_agent.trajectory import LONGEST_FEEDBACK, MOST_SCORED, scored
 
 TASK = Task(id="sum", stratum="sums", prompt="2 + 2?", digest="sha256:0")
 
 
 class Sums(Benchmark[DatasetConfig, Task]):
-    """Right is `4`; what says `hm` cannot be judged. Counts how often it is asked."""
+    """Right is `4`; `hm` cannot be judged, `boom` and `cell` break the scorer. Counts how often it is asked."""
 
     name: ClassVar[str] = "sums"
     section: ClassVar[Section] = Section.MATH
@@ -37,6 +38,10 @@ class Sums(Benchmark[DatasetConfig, Task]):
         self.asked.append(transcript.answer)
         if transcript.answer == "hm":
             raise Failure(Outcome.JUDGE_ERROR, "no_verdict", "the judge said nothing")
+        if transcript.answer == "boom":
+            raise RuntimeError("a defect of the scorer")
+        if transcript.answer == "cell":
+            raise SandboxError("the cell is gone")
         right = transcript.answer == "4"
         return Score(score=float(right), passed=right, scored_by="match", answer=transcript.answer)
 
@@ -85,6 +90,32 @@ async def test_an_intermediate_without_a_verdict_leaves_the_answer_its_score() -
     assert (score.score, score.metrics["trajectory_unscored"]) == (1.0, 1)
     assert [step["passed"] for step in _steps(score)] == [None, True]
     assert _steps(score)[0]["feedback"] == "no_verdict: the judge said nothing"
+
+
+@pytest.mark.parametrize("breaks", ["boom", "cell"])
+async def test_an_intermediate_that_breaks_the_scorer_does_not_take_the_answers_score_with_it(breaks: str) -> None:
+    score = await _scored(Sums(), _said("5", Iteration(solution=breaks), Iteration(solution="5")))
+
+    assert (score.score, score.passed, score.metrics["trajectory_unscored"]) == (0.0, False, 1)
+    assert [step["passed"] for step in _steps(score)] == [None, False]
+
+
+async def test_an_answer_that_breaks_the_scorer_is_no_answer_with_a_score() -> None:
+    with pytest.raises(SandboxError):
+        await _scored(Sums(), _said("cell", Iteration(solution="4"), Iteration(solution="cell")))
+
+
+async def test_what_a_scorer_says_of_an_intermediate_is_bounded_and_holds_no_key() -> None:
+    key = "sk-" + "a1B2c3D4" * 5
+
+    class Talker(Sums):
+        async def score(self, task: Task, trial: int, transcript: Transcript, tools: ScoringTools) -> Score:
+            return Score(score=0.0, passed=False, scored_by="match", explanation=f"{key} {'x' * 100_000}")
+
+    score = await _scored(Talker(), _said("5", Iteration(solution="4"), Iteration(solution="5")))
+
+    assert [len(str(step["feedback"])) for step in _steps(score)] == [LONGEST_FEEDBACK] * 2
+    assert key not in str(_steps(score))
 
 
 async def test_an_empty_solution_is_wrong_and_is_not_shown_to_the_scorer() -> None:

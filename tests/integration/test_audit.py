@@ -12,6 +12,11 @@ from services.runner.audit.exploits import exploits
 from tests.support.peer_files import MIRROR, needs_peer_files
 from tests.support.processes import BIN
 
+PUBLISHED_ALONE = {"imobench", "mbpp"}
+"""Played by the suite audit-sets, where their published files are; every other one by the suite audit."""
+NOT_PLAYED = {"lcb_pro"}
+"""Its tests are zip archives with C++ checkers; tests/green_agent/benchmarks/lcb_pro plays what is special to them."""
+
 needs_sets = pytest.mark.skipif(
     not ((MIRROR / "mbpp" / "mbpp.jsonl").exists() and (MIRROR / "imobench" / "answerbench_v2.csv").exists()),
     reason="no mbpp/ and imobench/ in the folder ASSAY_DATA_FROM",
@@ -33,7 +38,7 @@ def test_no_known_exploit_is_over_its_limit_in_any_benchmark(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     played = {(finding["exploit"], finding["benchmark"]) for finding in found["findings"]}
     examined = {benchmark for _, benchmark in played}
-    assert examined >= BENCHMARKS.keys() - {"humaneval"}  # without a sandbox it is left out aloud
+    assert examined == BENCHMARKS.keys() - PUBLISHED_ALONE - NOT_PLAYED
     for exploit in exploits():
         assert {name for played_by, name in played if played_by == exploit.name} == (
             examined if exploit.benchmarks is None else set(exploit.benchmarks)
@@ -47,7 +52,7 @@ def test_programs_and_answers_of_published_sets_do_not_pay_either(tmp_path: Path
     done = audit(tmp_path, "--suite", "audit-sets", *(word for name in only for word in ("--only", name)))
 
     found = json.loads(done.stdout)
-    assert {finding["benchmark"] for finding in found["findings"]} == {"imobench", "mbpp"}
+    assert {finding["benchmark"] for finding in found["findings"]} == PUBLISHED_ALONE
     assert done.returncode == 0, done.stdout
 
 

@@ -52,6 +52,7 @@ def run_in(folder: Path, flags: Sequence[str], env: Mapping[str, str]) -> subpro
         (("--max-tool-calls", "-1"), MODEL, "max_tool_calls: Input should be greater than or equal to 0, got -1"),
         (("--strategy", "clever"), MODEL, "strategy: Input should be 'direct', 'baseline', 'self_eval_sequential' or"),
         (("--iterations", "3"), MODEL, "--strategy direct does not read --iterations"),
+        (("--strategy", "self_evil", "--iterations", "3"), MODEL, "strategy: Input should be 'direct'"),
         (("--strategy", "completion", "--max-tool-calls", "3"), MODEL, "completion does not read --max-tool-calls"),
         (
             ("--strategy", "completion"),

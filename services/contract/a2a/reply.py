@@ -172,7 +172,7 @@ class Assembly:
             files=files,
             usage=self._usage(),
             model=self._told(META_MODEL, ModelFacts),
-            trace=self._told(META_TRACE, Trace),
+            trace=self._trace(),
             notes=tuple(self._notes),
             latency_s=latency_s,
             size=size,
@@ -194,10 +194,21 @@ class Assembly:
 
     def _usage(self) -> Usage | None:
         usage = self._told(META_USAGE, Usage)
-        if usage is not None and any((value or 0) > MOST_REPORTED for _, value in usage):
-            self.note(f"the agent's report {META_USAGE} is beyond belief")
+        return None if usage is None or self._beyond_belief(META_USAGE, [usage]) else usage
+
+    def _trace(self) -> Trace | None:
+        trace = self._told(META_TRACE, Trace)
+        if trace is None:
             return None
-        return usage
+        used = (usage for step in trace.iterations for usage in step.usage.values())
+        return None if self._beyond_belief(META_TRACE, used) else trace
+
+    def _beyond_belief(self, key: str, used: Iterable[Usage]) -> bool:
+        """True, and noted, when something of it is more than anybody uses."""
+        found = any((value or 0) > MOST_REPORTED for usage in used for _, value in usage)
+        if found:
+            self.note(f"the agent's report {key} is beyond belief")
+        return found
 
     def _told(self, key: str, shape: type[Told]) -> Told | None:
         """What the agent reports beside its words. Unreadable, it is noted and costs nothing."""

@@ -11,6 +11,8 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
+from keyword import iskeyword
 from typing import ClassVar, Final, Literal, get_args
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -19,7 +21,7 @@ from services.contract.execution import Limits
 from services.green_agent.benchmarks.base import DatasetConfig, DatasetError, Setting, digest
 from services.green_agent.data.registry import source
 from services.green_agent.data.shelf import Kept, Shelf
-from services.green_agent.data.store import DataError
+from services.green_agent.data.store import DataError, Located
 from services.green_agent.data.streams import StreamedRow, json_with_long_integers, jsonl_rows
 from services.green_agent.scoring.code import programs, stdio, verdicts
 from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeConfig, CodeTask
@@ -58,6 +60,8 @@ reads no input and prints nothing."""
 class AppsConfig(CodeConfig):
     """Suite entry of APPS."""
 
+    path: str | None = None
+    """JSON Lines file in the published schema, instead of the published files; it may have any number of rows."""
     split: Literal["train", "test"] = "test"
     difficulties: tuple[Difficulty, ...] = Field(default=get_args(Difficulty), min_length=1)
     """Which difficulties are asked."""
@@ -146,13 +150,13 @@ class Apps(CodeBenchmark[AppsConfig, AppsTask]):
         """The problems of the split in published order, those without tests left out. Raises DatasetError."""
         self._report = _Report()
         try:
-            found = self.setting.store.member(NAME, f"{self.config.split}.jsonl")
+            found = self._located()
             self._report.origin = found.origin
             tasks = [task for row in jsonl_rows(found.path) if (task := self._task(row)) is not None]
         except (DataError, ValidationError) as error:
             raise DatasetError(f"{NAME}: {error}") from error
         expected = source(NAME).rows
-        if self._report.rows != expected:
+        if self.config.path is None and self._report.rows != expected:
             raise DatasetError(f"{NAME}: expected {expected} rows, got {self._report.rows}; {source(NAME).remedy}")
         return checked(NAME, tasks)
 
@@ -190,6 +194,11 @@ class Apps(CodeBenchmark[AppsConfig, AppsTask]):
 
         stops = stdio.ALL_CASES if self.config.all_cases else stdio.HOPELESS
         return await stdio.verdict_by_cases(run, len(cases), stops=stops)
+
+    def _located(self) -> Located:
+        if self.config.path is not None:
+            return self.setting.store.path(self.config.path)
+        return self.setting.store.member(NAME, f"{self.config.split}.jsonl")
 
     @property
     def _limits(self) -> Limits:
@@ -247,8 +256,10 @@ def tests_of(input_output: str) -> AppsTests:
         raise Untestable("no tests")
     if len(inputs) != len(outputs):
         raise Untestable("not as many outputs as inputs")
-    if not isinstance(function, str) or (function and not function.isidentifier()):
+    if not isinstance(function, str) or (function and (not function.isidentifier() or iskeyword(function))):
         raise Untestable("the function has no name that can be called")
+    if not function and not any(_text(output).strip() for output in outputs):
+        raise Untestable("no output is expected")
     return AppsTests(function=function, inputs=inputs, outputs=outputs)
 
 
@@ -277,7 +288,10 @@ def _has_function(text: str, name: str) -> bool:
 
 def _text(value: JsonValue) -> str:
     """Some rows give the lines of a text instead of the text."""
-    return "\n".join(map(_text, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return "\n".join(map(_text, value))
+    # Through Decimal, which prints whole numbers of any length.
+    return str(Decimal(value)) if type(value) is int else str(value)
 
 
 def _first_solution(solutions: str) -> str:

@@ -18,8 +18,8 @@ from services.contract.execution import Language, Limits
 from services.green_agent.benchmarks.base import DatasetConfig, DatasetError, Setting, digest
 from services.green_agent.data.registry import known_issues
 from services.green_agent.data.shelf import Kept, Shelf
-from services.green_agent.data.store import DataError
-from services.green_agent.data.streams import StreamedRow, parquet_rows
+from services.green_agent.data.store import DataError, Located
+from services.green_agent.data.streams import StreamedRow, jsonl_rows, parquet_rows
 from services.green_agent.scoring.code import stdio, verdicts
 from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeConfig, CodeTask
 from services.green_agent.scoring.code.cpp import extract_cpp
@@ -52,6 +52,8 @@ Answer with one fenced block, tagged {tag}, that holds the complete program.
 class CodeContestsConfig(CodeConfig):
     """Suite entry of CodeContests."""
 
+    path: str | None = None
+    """Parquet or JSON Lines file in the published schema, instead of the published files."""
     split: Literal["train", "valid", "test"] = "test"
     language: Language = "python"
     """What the agent is asked to write."""
@@ -168,7 +170,7 @@ class CodeContests(CodeBenchmark[CodeContestsConfig, CodeContestsTask]):
         """The problems of the split in published order, those that cannot be tested left out. Raises DatasetError."""
         self._report = _Report()
         try:
-            files = self.setting.store.members(NAME, f"data/{self.config.split}-*.parquet")
+            files = self._located()
             self._report.origins = [found.origin for found in files]
             tasks = [task for found in files for task in self._of_file(found.path)]
         except (DataError, ValidationError) as error:
@@ -181,11 +183,14 @@ class CodeContests(CodeBenchmark[CodeContestsConfig, CodeContestsTask]):
         return (*super().judging, *(["all cases"] if self.config.all_cases else []))
 
     def notes(self) -> Mapping[str, JsonValue]:
-        """Sources, rows read beside those published, rows left out by reason, statements that lack their figures."""
+        """Sources, rows read beside those published, rows left out by reason, statements that lack their figures.
+
+        Nothing is published of a file of one's own.
+        """
         return {
             "sources": list(self._report.origins),
             "rows": self._report.rows,
-            "rows_published": PUBLISHED_ROWS[self.config.split],
+            "rows_published": PUBLISHED_ROWS[self.config.split] if self.config.path is None else None,
             "left_out": {
                 reason: {"rows": len(ids), "ids": list(ids[:LISTED])} for reason, ids in self._report.left_out.items()
             },
@@ -209,8 +214,14 @@ class CodeContests(CodeBenchmark[CodeContestsConfig, CodeContestsTask]):
         stops = stdio.ALL_CASES if self.config.all_cases else stdio.HOPELESS
         return await stdio.verdict_by_cases(run, len(cases), stops=stops)
 
+    def _located(self) -> Sequence[Located]:
+        if self.config.path is not None:
+            return [self.setting.store.path(self.config.path)]
+        return self.setting.store.members(NAME, f"data/{self.config.split}-*.parquet")
+
     def _of_file(self, path: Path) -> list[CodeContestsTask]:
-        rows = parquet_rows(path, tuple(CodeContestsRow.model_fields), also=NOT_READ)
+        columns = tuple(CodeContestsRow.model_fields)
+        rows = jsonl_rows(path) if path.suffix == ".jsonl" else parquet_rows(path, columns, also=NOT_READ)
         return [task for row in rows if (task := self._task(row)) is not None]
 
     def _task(self, streamed: StreamedRow) -> CodeContestsTask | None:
@@ -260,7 +271,9 @@ def _untestable(row: CodeContestsRow) -> str:
     """Why no program can be judged by the row; empty when one can."""
     if row.input_file or row.output_file:
         return "reads or writes files instead of standard input and output"
-    return "" if row.tests else "no tests"
+    if not row.tests:
+        return "no tests"
+    return "" if any(pair.output.strip() for pair in row.tests) else "no output is expected"
 
 
 def _example(pair: _Pair, number: int) -> str:

@@ -19,7 +19,7 @@ from services.green_agent.benchmarks.base import DatasetConfig, DatasetError, di
 from services.green_agent.data.loading import load_jsonl
 from services.green_agent.data.registry import known_issues, source
 from services.green_agent.data.store import DataError
-from services.green_agent.scoring.code import programs, verdicts
+from services.green_agent.scoring.code import programs, questions, verdicts
 from services.green_agent.scoring.code.assertions import NotPairs, Pairs, take_apart
 from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeConfig, CodeTask
 from services.green_agent.scoring.code.examples import Example, examples, without, without_examples
@@ -31,14 +31,6 @@ NAME: Final = "humaneval"
 CANDIDATE: Final = "candidate"
 """What the published tests call the function under test."""
 
-QUESTION: Final = """\
-Write the Python function `{entry_point}` so that it does what its docstring says.
-Answer with one fenced block that holds the complete program: imports, helper functions and the function itself.
-
-```python
-{prompt}
-```
-"""
 STOPS: Final = ("class", "def", "#", "if", "print")
 """What begins the line after a function when a base model goes on writing. Source: the paper, section 2.3."""
 
@@ -118,7 +110,7 @@ class HumanEval(CodeBenchmark[HumanEvalConfig, HumanEvalTask]):
     def _task(self, row: HumanEvalRow, published: dict[str, JsonValue]) -> HumanEvalTask:
         pairs = _pairs(row)
         shown = shown_prompt(row, visible=self.config.visible_tests)
-        chat = QUESTION.format(entry_point=row.entry_point, prompt=shown.strip("\n"))
+        chat = questions.FUNCTION.format(entry_point=row.entry_point, prompt=shown.strip("\n"))
         question = shown if self.config.protocol == "completion" else chat
         return HumanEvalTask(
             id=row.task_id,

@@ -17,7 +17,7 @@ from services.green_agent.benchmarks.base import DatasetConfig, DatasetError, Se
 from services.green_agent.data.loading import Row, load_json, load_jsonl
 from services.green_agent.data.registry import known_issues, source
 from services.green_agent.data.store import DataError
-from services.green_agent.scoring.code import programs, verdicts
+from services.green_agent.scoring.code import programs, questions, verdicts
 from services.green_agent.scoring.code.assertions import NotPairs, Pairs, take_apart
 from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeConfig, CodeTask
 from services.green_agent.scoring.code.extraction import Program, extract_continuation, extract_python
@@ -46,21 +46,7 @@ SHOTS: Final = (2, 3, 4)
 STOPS: Final = ("class", "def", "#", "if", "print", "assert", '"""', "'''", "```")
 """What begins the line after a function when a base model goes on writing."""
 
-QUESTION: Final = """\
-{text}
-
-Write it as the Python function `{entry_point}`.
-Answer with one fenced block that holds the complete program: imports, helper functions and the function itself.
-"""
 CLASSES: Final = "The tests build objects of {classes}, which your program defines as well.\n"
-TESTS: Final = """\
-
-Your program should pass {these}:
-
-```python
-{tests}
-```
-"""
 WORKED: Final = """\
 Here are tasks of the same kind with their answers.
 
@@ -249,6 +235,7 @@ class Mbpp(CodeBenchmark[MbppConfig, MbppTask]):
             item=item,
             test=test,
             entry_point=item.entry_point,
+            beside=item.classes,
             reference=item.code,
             units=len(test.assertions) if isinstance(test, Pairs) else 1,
             issues=tuple(issue.kind for issue in known_issues(NAME) if f"MBPP/{item.number}" in issue.rows),
@@ -318,13 +305,13 @@ def _chat(item: Item, shots: Sequence[Item], visible: VisibleTests) -> str:
 
 def _question(item: Item, visible: VisibleTests) -> str:
     shown = _shown(item, visible)
-    question = QUESTION.format(text=item.text, entry_point=item.entry_point) + _told_classes(item)
+    question = questions.TEXT.format(text=item.text, entry_point=item.entry_point) + _told_classes(item)
     if not shown:
         return question
     # The objects of the asserts are no tests: without them nobody could know how the class is built.
     lines = [item.set_up.strip(), *shown] if item.classes else shown
     these = "this test" if len(shown) == 1 else "these tests"
-    return question + TESTS.format(these=these, tests="\n".join(filter(None, lines)))
+    return question + questions.TESTS.format(these=these, tests="\n".join(filter(None, lines)))
 
 
 def _told_classes(item: Item) -> str:

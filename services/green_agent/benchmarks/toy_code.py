@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
 from services.green_agent.benchmarks.base import DatasetConfig, digest
-from services.green_agent.scoring.code import verdicts
+from services.green_agent.scoring.code import questions, verdicts
 from services.green_agent.scoring.code.assertions import Pairs, take_apart
 from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeConfig, CodeTask
 from services.green_agent.scoring.code.extraction import Program, extract_python
@@ -31,14 +31,6 @@ HELD_OUT: Final = 3
 QUESTION: Final = """\
 Write the Python function f(x): {sentence}
 Answer with one fenced block that holds the complete program.
-"""
-TESTS: Final = """\
-
-Your program should pass these tests:
-
-```python
-{tests}
-```
 """
 
 
@@ -112,7 +104,7 @@ class ToyCode(CodeBenchmark[ToyCodeConfig, ToyTask]):
         tests = {x: _assertion(family, number, x) for x in (*VISIBLE, *HIDDEN)}
         prompt = QUESTION.format(sentence=FAMILIES[family].sentence.format(n=number))
         if shown:
-            prompt += TESTS.format(tests="\n".join(tests[x] for x in shown))
+            prompt += questions.TESTS.format(these="these tests", tests="\n".join(tests[x] for x in shown))
         reference = f"def f(x):\n    return {FAMILIES[family].expression.format(n=number)}\n"
         return ToyTask(
             id=task_id(family, number),

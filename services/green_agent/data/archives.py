@@ -66,10 +66,12 @@ class Contents:
     """Name of the archive."""
     archive: zipfile.ZipFile
 
-    def read(self, name: str) -> bytes:
-        """One file, whole. Raises DataError, also when there is none of this name."""
+    def read(self, name: str, *, most_bytes: int) -> bytes:
+        """One file, whole. Raises DataError, also when there is none of this name and when it is larger than `most_bytes`."""
         if name not in self.names:
             raise DataError(f"{self.file}: holds no {name!r}")
+        if (size := self.archive.getinfo(name).file_size) > most_bytes:
+            raise DataError(f"{self.file}: {name!r} has {size} bytes, at most {most_bytes} are read")
         try:
             return self.archive.read(name)
         except (*_DAMAGE, OSError) as error:

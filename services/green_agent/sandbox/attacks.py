@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 from services.contract.execution import (
@@ -79,6 +80,10 @@ def _stopped_by(limit: LimitHit) -> Callable[[JobResult], bool]:
     return lambda result: result.limit is limit and result.calls[0].status is CallStatus.TIMEOUT
 
 
+def _both_fail(results: Sequence[JobResult]) -> bool:
+    return [result.passed for result in results] == [False, False]
+
+
 def _bomb_contained(results: Sequence[JobResult]) -> bool:
     started = _returned(results[0])
     return isinstance(started, int) and started <= USUAL.processes
@@ -142,129 +147,70 @@ def _bombs_defused(results: Sequence[JobResult]) -> bool:
     return not any(map(_built, builds)) and _built(endless) and endless.limit is LimitHit.CPU
 
 
+def _only_its_end(results: Sequence[JobResult]) -> bool:
+    return [result.stdout for result in results] == ["end\n"]
+
+
 def _built(result: JobResult) -> bool:
     return result.build is not None and result.build.ok
 
 
+def _calls(*sources: str, limits: Limits = USUAL) -> tuple[Job, ...]:
+    return tuple(_call(source, limits=limits) for source in sources)
+
+
+EXITS: Final = (
+    "import os\ndef f(): os._exit(0)",
+    "import sys\ndef f(): sys.exit()",
+    "import os\ndef f(): os.execv('/bin/true', ['true'])",
+)
+_EQUAL: Final = (_call(programs.EQUAL_TO_ALL, args=(1,)),)
+_SEARCH: Final = (
+    _split(programs.SEARCH_MEMORY, programs.HIDDEN_TEST),
+    _split(programs.WALK_FRAMES, "assert f(1) == 2"),
+)
+_EXIT: Final = (*_calls(*EXITS), *(_split(source, "assert f() is None") for source in EXITS))
+_FORGE: Final = (_call(programs.FORGE_FRAMES, args=(1,)), _split(programs.FORGE_FRAMES, "assert f(1) == 2"))
+_MEMORY: Final = _calls(programs.HOARD, programs.HOARD_TOGETHER, limits=HUNGRY)
+_OUTPUT: Final = (Program(source=textwrap.dedent(programs.ENDLESS_OUTPUT)), _call(programs.BIG_FILE))
+_TIME: Final = (
+    _call(programs.SWALLOW_ALL, limits=BURNER, args=(0,)),
+    _call(programs.SWALLOW_ALL, limits=SLEEPER, args=(1,)),
+)
+_PATCH: Final = (_split(programs.PATCH_ALL, "assert f(1) == 3"),)
+_ROOM: Final = (
+    _cpp(programs.CPP_BOMB, headers={"bomb.h": textwrap.dedent(programs.CPP_BOMB_HEADER)}),
+    _cpp(programs.CPP_NOISE),
+    _cpp(programs.CPP_ARRAY),
+    _cpp(programs.CPP_LAST_WORDS, limits=BURNER),
+)
+
+TABLE: Final[tuple[tuple[int, str, tuple[Job, ...], Verdict, bool], ...]] = (
+    (1, "equal to everything", _EQUAL, _equals_only_itself, False),
+    (2, "search for the harness", _SEARCH, _both_fail, False),
+    (3, "early exit", _EXIT, _no_value, False),
+    (4, "forged verdicts", _FORGE, _forgery_compared, False),
+    (5, "fork bomb", _calls(programs.FORK_BOMB), _bomb_contained, True),
+    (6, "memory", _MEMORY, _memory_held, False),
+    (7, "daemon", _calls(programs.DAEMON), _nothing_achieved, False),
+    (9, "reading", _calls(programs.READ_SECRETS), _nothing_achieved, True),
+    (10, "writing", _calls(programs.LEAVE_TRACES) * 2, _nothing_achieved, True),
+    (11, "output", _OUTPUT, _output_held, False),
+    (12, "endless time", _TIME, _time_held, False),
+    (13, "patched modules", _PATCH, _own_values_only, False),
+    (14, "break out", _calls(programs.BREAK_OUT, programs.BYSTANDER), _contained, True),
+    (15, "c++ that includes a host file", (_cpp(programs.CPP_INCLUDE), _cpp(programs.CPP_EMBED)), _not_found, True),
+    (15, "c++ that takes room and time", _ROOM, _bombs_defused, False),
+    (15, "c++ that breaks out", (_cpp(programs.CPP_BREAK_OUT, limits=CROWD),), _only_its_end, True),
+    (16, "state", _calls(programs.WHO_AM_I) * 2, _same_sight, True),
+)
+"""Number, name, jobs, verdict, and whether only a backend that isolates can withstand it; all but what needs a port."""
+
+
 def attacks(*, port: int) -> tuple[Attack, ...]:
     """All attacks, in Python and in C++. `port`: a port of 127.0.0.1 on this machine where something listens."""
-    exits = (
-        "import os\ndef f(): os._exit(0)",
-        "import sys\ndef f(): sys.exit()",
-        "import os\ndef f(): os.execv('/bin/true', ['true'])",
-    )
-    return (
-        Attack(
-            number=1,
-            name="equal to everything",
-            jobs=(_call(programs.EQUAL_TO_ALL, args=(1,)),),
-            failed=_equals_only_itself,
-        ),
-        Attack(
-            number=2,
-            name="search for the harness",
-            jobs=(
-                _split(programs.SEARCH_MEMORY, programs.HIDDEN_TEST),
-                _split(programs.WALK_FRAMES, "assert f(1) == 2"),
-            ),
-            failed=lambda results: [result.passed for result in results] == [False, False],
-        ),
-        Attack(
-            number=3,
-            name="early exit",
-            jobs=(*map(_call, exits), *(_split(source, "assert f() is None") for source in exits)),
-            failed=_no_value,
-        ),
-        Attack(
-            number=4,
-            name="forged verdicts",
-            jobs=(_call(programs.FORGE_FRAMES, args=(1,)), _split(programs.FORGE_FRAMES, "assert f(1) == 2")),
-            failed=_forgery_compared,
-        ),
-        Attack(number=5, name="fork bomb", jobs=(_call(programs.FORK_BOMB),), failed=_bomb_contained, isolation=True),
-        Attack(
-            number=6,
-            name="memory",
-            jobs=(_call(programs.HOARD, limits=HUNGRY), _call(programs.HOARD_TOGETHER, limits=HUNGRY)),
-            failed=_memory_held,
-        ),
-        Attack(number=7, name="daemon", jobs=(_call(programs.DAEMON),), failed=_nothing_achieved),
-        Attack(
-            number=8,
-            name="network",
-            jobs=(_call(programs.REACH_NETWORK, args=(port,)),),
-            failed=_nothing_achieved,
-            isolation=True,
-        ),
-        Attack(
-            number=9, name="reading", jobs=(_call(programs.READ_SECRETS),), failed=_nothing_achieved, isolation=True
-        ),
-        Attack(
-            number=10,
-            name="writing",
-            jobs=(_call(programs.LEAVE_TRACES),) * 2,
-            failed=_nothing_achieved,
-            isolation=True,
-        ),
-        Attack(
-            number=11,
-            name="output",
-            jobs=(Program(source=textwrap.dedent(programs.ENDLESS_OUTPUT)), _call(programs.BIG_FILE)),
-            failed=_output_held,
-        ),
-        Attack(
-            number=12,
-            name="endless time",
-            jobs=(
-                _call(programs.SWALLOW_ALL, limits=BURNER, args=(0,)),
-                _call(programs.SWALLOW_ALL, limits=SLEEPER, args=(1,)),
-            ),
-            failed=_time_held,
-        ),
-        Attack(
-            number=13,
-            name="patched modules",
-            jobs=(_split(programs.PATCH_ALL, "assert f(1) == 3"),),
-            failed=_own_values_only,
-        ),
-        Attack(
-            number=14,
-            name="break out",
-            jobs=(_call(programs.BREAK_OUT), _call(programs.BYSTANDER)),
-            failed=_contained,
-            isolation=True,
-        ),
-        *_cpp_attacks(),
-        Attack(number=16, name="state", jobs=(_call(programs.WHO_AM_I),) * 2, failed=_same_sight, isolation=True),
-    )
-
-
-def _cpp_attacks() -> tuple[Attack, ...]:
-    bomb = _cpp(programs.CPP_BOMB, headers={"bomb.h": textwrap.dedent(programs.CPP_BOMB_HEADER)})
-    return (
-        Attack(
-            number=15,
-            name="c++ that includes a host file",
-            jobs=(_cpp(programs.CPP_INCLUDE), _cpp(programs.CPP_EMBED)),
-            failed=_not_found,
-            isolation=True,
-        ),
-        Attack(
-            number=15,
-            name="c++ that takes room and time",
-            jobs=(
-                bomb,
-                _cpp(programs.CPP_NOISE),
-                _cpp(programs.CPP_ARRAY),
-                _cpp(programs.CPP_LAST_WORDS, limits=BURNER),
-            ),
-            failed=_bombs_defused,
-        ),
-        Attack(
-            number=15,
-            name="c++ that breaks out",
-            jobs=(_cpp(programs.CPP_BREAK_OUT, limits=CROWD),),
-            failed=lambda results: [result.stdout for result in results] == ["end\n"],
-            isolation=True,
-        ),
+    network = (8, "network", (_call(programs.REACH_NETWORK, args=(port,)),), _nothing_achieved, True)
+    return tuple(
+        Attack(number=number, name=name, jobs=jobs, failed=failed, isolation=isolation)
+        for number, name, jobs, failed, isolation in sorted((*TABLE, network), key=itemgetter(0))
     )

@@ -28,6 +28,8 @@ class Attacked(Protocol):
 
 
 LAST_ATTACK: Final = 12
+LOOKS: Final = 40
+LOOK_S: Final = 0.05
 _proofs: dict[str, dict[str, bool]] = {}
 
 
@@ -79,7 +81,16 @@ async def withstands(sandbox: Attacked, attack: Attack) -> bool:
     if attack.isolation and not sandbox.info.isolated:
         return False
     results = [await sandbox.run(job) for job in attack.jobs]
-    return attack.failed(results) and not daemons()
+    return attack.failed(results) and await _no_daemon_stays()
+
+
+async def _no_daemon_stays() -> bool:
+    """One that is seen for a moment belongs to an attack that still runs, of this process or another; ours would stay."""
+    for _ in range(LOOKS):
+        if not daemons():
+            return True
+        await asyncio.sleep(LOOK_S)
+    return False
 
 
 def daemons() -> list[int]:

@@ -30,8 +30,8 @@ from services.green_agent.sandbox.opening import open_local
 from services.green_agent.sandbox.pool import LocalSandbox
 
 HEALTH_PATH: Final = "/healthz"
-JOB_BYTES: Final = 128 << 20
-"""Largest accepted job."""
+JOB_BYTES: Final = 512 << 20
+"""Largest accepted job. A checker's job holds the output of a program, 64 MiB at most, each byte of which may take six."""
 DRAIN_S: Final = 5
 SOCKET_MODE: Final = 0o666
 """Green runs as another user, in another container; the folder of the socket says who may reach it."""

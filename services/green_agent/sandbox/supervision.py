@@ -24,6 +24,14 @@ REPORT_BYTES: Final = 4096
 STOP: Final = b"stop"
 
 STREAMS: Final = ("stdout", "stderr", "result")
+UNMEASURED: Final[dict[str, Any]] = {
+    "exit_status": None,
+    "limit": None,
+    "cpu_s": 0.0,
+    "wall_s": 0.0,
+    "peak_memory_bytes": 0,
+}
+"""Stands for the report of a watcher that has none to give."""
 
 
 class Stopped(Exception):  # noqa: N818 - a request, not an error
@@ -134,8 +142,8 @@ class Cell:
         self.report = report
 
     def ending(self) -> Ending:
-        """What came of it, once there is a report."""
-        report = self.report or {}
+        """What came of it; without a report only what it wrote."""
+        report = self.report or UNMEASURED
         limit = report["limit"] and LimitHit(report["limit"])
         return Ending(
             exit_status=report["exit_status"],

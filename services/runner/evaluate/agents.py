@@ -10,8 +10,9 @@ from pydantic import JsonValue
 
 from services.contract.endpoints import key_of
 from services.contract.results import Section
-from services.runner.evaluate.asked import BASELINE, SELF_EVAL, Asked
-from services.runner.rollouts.export import EVALUATED
+from services.runner.evaluate.asked import SELF_EVAL, Asked
+from services.runner.rollouts.export import BASELINE, EVALUATED
+from services.runner.run import RESUMED_SEED
 from services.runner.scenario import GREEN, AgentSpec, Scenario
 
 PURPLE: Final = "purple"
@@ -19,6 +20,8 @@ NOBODY: Final[Mapping[str, JsonValue]] = {PURPLE: "http://127.0.0.1:9/"}
 """The participants of a request that asks no agent: for a plan, or for given transcripts."""
 ADDRESSES: Final = frozenset({"OPENAI_API_BASE", "OPENAI_API_KEY"})
 """Variables of the purple agent that say where the model is, not what it is."""
+MOST_AT_ONCE: Final = 1000
+"""Trials that the purple agent takes; how many there are at once is for green to say."""
 _TOKEN: Final = "ASSAY_GREEN_TOKEN"  # noqa: S105 - the name of a variable
 _GREEN_INHERITS: Final = (
     "ASSAY_CACHE",
@@ -143,9 +146,8 @@ def _purple(
     args = [
         *("--strategy", case.strategy),
         *("--max-tool-calls", "0"),
-        *("--max-concurrency", str(asked.concurrency)),
+        *("--max-concurrency", str(MOST_AT_ONCE)),
         *("--reply-timeout", f"{asked.reply_timeout_s:g}"),
-        *("--seed", str(asked.seed)),
         *(() if iterations is None else ("--iterations", str(iterations))),
     ]
     drawing = {"PURPLE_TOP_P": sampling.top_p, "PURPLE_TOP_K": sampling.top_k}
@@ -163,5 +165,6 @@ def _purple(
             "PURPLE_LLM_TEMPERATURE": str(sampling.temperature),
             **{name: str(value) for name, value in drawing.items() if value is not None},
             "PURPLE_MAX_TOKENS": str(asked.max_tokens),
+            "PURPLE_SEED": f"${{{RESUMED_SEED}:-{asked.seed}}}",
         },
     )

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from services.contract.assessment import nearest
-from services.contract.endpoints import EndpointError, agreed_urls, normalised_url
+from services.contract.endpoints import EndpointError, agreed_urls, base_urls
 from services.runner.failures import ScenarioError
+from services.runner.rollouts.export import BASELINE
 
 ALL: Final = ("imobench", "lcb_pro")
 """What `all` means, as in the guide."""
-BASELINE: Final = "baseline"
 SELF_EVAL: Final = "self_eval_sequential"
 STRATEGIES: Final = (BASELINE, SELF_EVAL)
 REFERENCE: Final = "reference"
@@ -104,17 +105,18 @@ def places(asked: Asked, variables: Mapping[str, str]) -> Places:
         return local
     try:
         if asked.endpoints is not None:
-            urls = tuple(dict.fromkeys(map(_base_url, _parts(asked.endpoints))))
-            return Places(urls=urls, source="--endpoints")
-        source, urls = agreed_urls(variables)
-    except (ValueError, EndpointError) as error:
+            source, urls = "--endpoints", base_urls(asked.endpoints, name="--endpoints")
+        else:
+            source, urls = agreed_urls(variables)
+    except EndpointError as error:
         raise ScenarioError(str(error)) from None
+    if asked.endpoints is not None and not urls:
+        raise ScenarioError("--endpoints: name at least one server, such as http://host:8000")
+    if urls and (asked.num_services is not None or asked.start_port is not None):
+        raise ScenarioError(
+            f"--num-services and --start-port have no effect where {source} names the servers: drop one or the other"
+        )
     return Places(urls=urls, source=source) if urls else local
-
-
-def _base_url(text: str) -> str:
-    url = normalised_url(text)
-    return url if url.partition("://")[2].count("/") else f"{url}/v1"
 
 
 def _selection_faults(asked: Asked) -> list[str]:
@@ -132,15 +134,23 @@ def _selection_faults(asked: Asked) -> list[str]:
             faults.append(f"{name} has no effect without the strategy {SELF_EVAL}")
     if asked.judge is None and (asked.judge_base is not None or asked.judge_provider is not None):
         faults.append("--judge-base and --judge-provider have no effect without --judge")
+    if asked.judge_base is not None and not _is_here(asked.judge_base):
+        # A key of the environment never goes to an address that came with a request.
+        faults.append(
+            "--judge-base: only a judge of this machine; for any other set OPENAI_EVAL_API_BASE (and OPENAI_EVAL_API_KEY) or,"
+            " with --judge-provider anthropic, ANTHROPIC_BASE_URL, without --judge-base"
+        )
     return faults
+
+
+def _is_here(url: str) -> bool:
+    host = urlsplit(url if "://" in url else f"//{url}").hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def _server_faults(asked: Asked) -> list[str]:
     if asked.skip_launch:
-        faults = ["--cleanup has no effect with --skip-launch: nothing was launched"] if asked.cleanup else []
-        if asked.endpoints is not None and (asked.num_services is not None or asked.start_port is not None):
-            faults.append("--num-services and --start-port have no effect with --endpoints")
-        return faults
+        return ["--cleanup has no effect with --skip-launch: nothing was launched"] if asked.cleanup else []
     faults = []
     if asked.endpoints is not None:
         faults.append("--endpoints names servers that run: add --skip-launch")

@@ -69,7 +69,7 @@ Exit codes:
 @click.option("--iterations", type=click.IntRange(0), metavar="N", help="Of self_eval_sequential.  [default: 8]")
 @click.option("--num-tasks", type=click.IntRange(1), metavar="N", help="Of each benchmark, for a small try.")
 @click.option("--judge", metavar="MODEL", help="Decides what no rule can; never the model under test by default.")
-@click.option("--judge-base", metavar="URL", help="Where the judge is served.")
+@click.option("--judge-base", metavar="URL", help="Where it is served on this machine.")
 @click.option("--judge-provider", type=click.Choice(["openai", "anthropic"]), help="How it is spoken to.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of tasks, samples and intervals.")
 @click.option(

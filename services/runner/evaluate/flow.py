@@ -12,7 +12,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from pydantic import JsonValue
 
@@ -26,6 +25,7 @@ from services.runner.evaluate.servers import servers, serving
 from services.runner.failures import ExitCode, RunnerError, ScenarioError
 from services.runner.journal import FILE_NAME, Journal
 from services.runner.participants import StartOptions
+from services.runner.rollouts.rescoring import SECTIONS
 from services.runner.rollouts.writing import kept_fresh, write_rollouts
 from services.runner.run import (
     RunOptions,
@@ -39,8 +39,6 @@ from services.runner.run import (
     run_scenario,
 )
 from services.runner.scenario import Scenario
-
-SECTIONS: Final = frozenset({Section.CODE, Section.MATH})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,9 +146,11 @@ def exit_code(asked: Asked, done: Sequence[Evaluated]) -> ExitCode:
 
 async def _evaluate(planned: Planned, wanted: Scenario, options: RunOptions, *, resume: bool) -> Evaluated:
     """One run and its files. What goes wrong with one case does not cost the next."""
-    earlier = _earlier(planned, wanted, options.results_dir) if resume else None
     outcome: RunOutcome | None = None
     try:
+        earlier = _earlier(planned, wanted, options.results_dir) if resume else None
+        if resume and earlier is None:
+            options.listener.says(f"nothing to resume of {wanted.name} with these settings: it begins")
         async with kept_fresh(options.results_dir, options.listener) as listener:
             watched = replace(options, listener=listener)
             outcome = (
@@ -178,7 +178,9 @@ def _earlier(planned: Planned, wanted: Scenario, folder: Path) -> str | None:
 
 
 def _settings(stored: dict[str, JsonValue]) -> tuple[JsonValue, ...]:
-    """What must be equal for a run to be the same one: the request and the agents without addresses."""
-    agent = Scenario.model_validate(stored).participants[0]
+    """What must be equal for a run to be the same one: the request without its pace, and the agent without addresses."""
+    found = Scenario.model_validate(stored)
+    (agent,) = found.participants
     told = {name: value for name, value in (agent.env or {}).items() if name not in ADDRESSES}
-    return (stored["config"], agent.cmd, list(agent.args), dict(told))
+    config = {name: value for name, value in found.config.items() if name != "max_concurrency"}
+    return (config, agent.cmd, list(agent.args), dict(told))

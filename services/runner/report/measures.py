@@ -18,7 +18,7 @@ class MeasureLine:
     low: float | None
     high: float | None
     n: int
-    """Tasks in the mean."""
+    """Tasks in the mean; trials, where the name says so."""
     left_out: int
     """Tasks that could not enter it."""
 
@@ -52,7 +52,7 @@ def _named(score: DatasetScore) -> Iterator[tuple[str, Measure]]:
         }
         yield from ((name, measure) for name, measure in facts.items() if measure is not None)
         for step in found.accuracy_by_iteration:
-            moved = f"{step.to_right} became right, {step.to_wrong} wrong" if step.iteration else "first solutions"
+            moved = f"{step.to_right} became right, {step.to_wrong} wrong" if step.iteration else "the first solutions"
             accuracy = Measure(value=step.accuracy, n=step.n, lower=step.lower, upper=step.upper)
-            yield f"as of iteration {step.iteration} ({moved})", accuracy
+            yield f"right as of iteration {step.iteration} (n trials; {moved})", accuracy
     yield from ((f"score of {stratum}", measure) for stratum, measure in score.by_stratum.items())

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from services.contract.aggregation import aggregate
 from services.contract.conversation import ModelFacts
 from services.contract.printing import Printed
-from services.contract.results import AssessmentResult, Section, TaskResult
+from services.contract.results import STREAMED_ONLY, AssessmentResult, Section, TaskResult
 from services.runner.failures import ReportError
 from services.runner.journal import RunRecord, RunStatus
 
@@ -27,9 +27,19 @@ GUIDE_SECTIONS: Final = {
     Section.PROFESSIONAL_TASKS: "gdpval",
 }
 COMPUTED: Final = frozenset(
-    {"num_tasks", "num_planned", "num_successful", "num_nonzero", "outcomes", "complete", "coverage", "plan_digest"}
+    {
+        "num_tasks",
+        "num_planned",
+        "num_successful",
+        "num_nonzero",
+        "outcomes",
+        "complete",
+        "coverage",
+        "plan_digest",
+        STREAMED_ONLY,
+    }
 )
-"""Facts of green's artifact that a resumed run computes anew from its rows."""
+"""Facts of green's artifact that a resumed run computes anew from its rows, or that hold for the artifact alone."""
 
 
 def result_of(run: RunRecord, rows: Sequence[TaskResult], models: Sequence[ModelFacts]) -> AssessmentResult:

@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from services.contract.conversation import (
     MOST_ITERATIONS,
@@ -26,11 +37,14 @@ from services.contract.conversation import (
     Usage,
 )
 from services.contract.outcomes import Outcome
+from services.contract.results import Latency
 from services.runner.failures import ScenarioError
 from services.runner.rollouts.export import BASELINE, SINGLE
 
 FOLDER_SUFFIX: Final = "_rollouts"
 _OPINION: Final = TypeAdapter(Opinion | None)
+MOST_TRIALS: Final = 10_000
+"""Of one problem: the plan that scores a file has as many trials of every problem as its largest number says."""
 
 
 def _as_text(value: object) -> object:
@@ -42,18 +56,32 @@ def _as_solution(value: object) -> object:
     return {"content": value} if isinstance(value, str) else value
 
 
+def _if_readable(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    """Counts and times in another form are not known."""
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
 class _Said(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, said: object) -> object:
+        return {name: value for name, value in said.items() if value is not None} if isinstance(said, dict) else said
 
 
 class _Metadata(_Said):
     carried: bool = False
     skipped: str = ""
     verdict: str | None = None
-    usage: dict[str, Usage] = Field(default_factory=dict)
+    usage: Annotated[dict[str, Usage] | None, WrapValidator(_if_readable)] = None
 
 
 class _Step(_Said):
+    iteration: int | None = None
     solution_content: str | None = None
     metadata: _Metadata = _Metadata()
 
@@ -68,12 +96,18 @@ class _Error(_Said):
     message: str = ""
 
 
+class _Timing(_Said):
+    total_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    model_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+
 class _Result(_Said):
     problem_id: Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
-    trial: int | None = Field(default=None, ge=0)
+    trial: int | None = Field(default=None, ge=0, lt=MOST_TRIALS)
     problem: str | None = None
     outcome: Outcome | None = None
     error: _Error | None = None
+    timing: Annotated[_Timing | None, WrapValidator(_if_readable)] = None
     final_solution: Annotated[_Final | None, BeforeValidator(_as_solution)] = None
     all_solutions: tuple[_Step, ...] = ()
 
@@ -107,6 +141,8 @@ class OldTrial:
     """Why it was not scored, `kind: message`, where the file says."""
     usage: Usage
     """What is not known of it is None."""
+    latency: Latency
+    """Without the scoring, which is done anew; 0 where the file does not say."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -199,7 +235,7 @@ def _samples(result: _Result, strategy: str) -> list[_Result]:
 
 
 def _trial(result: _Result, number: int, strategy: str, model: ModelFacts | None) -> OldTrial:
-    steps, final = result.all_solutions, result.final_solution
+    steps, final = _in_order(result.all_solutions), result.final_solution
     answer = (final.content or final.solution_content) if final is not None else None
     answer = answer or next((step.solution_content for step in reversed(steps) if step.solution_content), None)
     trace = None if strategy in SINGLE or not steps else _trace(steps, strategy)
@@ -214,7 +250,16 @@ def _trial(result: _Result, number: int, strategy: str, model: ModelFacts | None
         outcome=result.outcome,
         fault="" if result.error is None else f"{result.error.kind}: {result.error.message}",
         usage=_usage(result),
+        latency=Latency(total_s=result.timing.total_s, agent_s=result.timing.model_s) if result.timing else Latency(),
     )
+
+
+def _in_order(steps: Sequence[_Step]) -> list[_Step]:
+    """By their numbers, where each has one."""
+    numbers = [step.iteration for step in steps if step.iteration is not None]
+    if len(numbers) < len(steps):
+        return [*steps]
+    return [step for _, step in sorted(zip(numbers, steps, strict=True), key=lambda pair: pair[0])]
 
 
 def _trace(steps: Sequence[_Step], strategy: str) -> Trace:
@@ -224,7 +269,9 @@ def _trace(steps: Sequence[_Step], strategy: str) -> Trace:
 def _iteration(number: int, step: _Step) -> Iteration:
     told = step.metadata
     carried = told.carried and number > 0
-    usage = {role: used for role, used in told.usage.items() if role in {"generate", "verify", "decide", "refine"}}
+    usage = {
+        role: used for role, used in (told.usage or {}).items() if role in {"generate", "verify", "decide", "refine"}
+    }
     try:
         verdict = _OPINION.validate_python(told.verdict)
     except ValidationError:
@@ -241,5 +288,5 @@ def _iteration(number: int, step: _Step) -> Iteration:
 
 def _usage(result: _Result) -> Usage:
     """By role where the steps tell it; a bare total cannot be split into input and output and stays out."""
-    used = [usage for step in result.all_solutions for usage in step.metadata.usage.values()]
+    used = [usage for step in result.all_solutions for usage in (step.metadata.usage or {}).values()]
     return sum(used, Usage())

@@ -105,6 +105,7 @@ def _row(file: Rollouts, section: Section, stratum: str, trial: OldTrial, outcom
         outcome=outcome,
         score=0.0 if POLICY[outcome].counts else None,
         usage=trial.usage,
+        latency=trial.latency,
         model=file.model,
         error=ErrorInfo(kind=kind, message=message) if trial.fault else None,
     )

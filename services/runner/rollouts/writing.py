@@ -21,27 +21,34 @@ from services.runner.run import Listener
 log = structlog.get_logger()
 
 REFRESH_S: Final = 30.0
+_PAUSE: Final = 10
+"""Times as long as the last writing took is the least time to the next."""
+_TO_THE_SECOND: Final = len("2026-01-01T00:00:00")
 
 
 def write_rollouts(results_dir: Path, run_id: str) -> list[Path]:
     """Write the rollout files of a stored run below `results_dir`, one a benchmark, each at once or not at all.
 
-    The name holds the time the run began, so a run that is resumed keeps its file. Raises RunnerError.
+    The name holds the second in which the run began, so a run that is resumed keeps its file; a run that began later in the
+    same second also has the end of its id there. Raises RunnerError.
     """
     with closing(Journal.open(results_dir, create=False)) as journal:
         run, rows = journal.run(run_id), journal.rows(run_id)
+        began = _second_of(run, journal)
         said = {key: found.transcript for key, found in journal.transcripts(run.id) if found.transcript is not None}
     names = sorted({trial.benchmark for trial in run.plan.trials})
     written: list[Path] = []
     for name in names:
-        path = results_dir / f"{name}_rollouts" / f"{_stem(run, strategy_of(run, said.values()), name)}.json"
+        path = results_dir / f"{name}_rollouts" / f"{strategy_of(run, said.values())}_{name}_{began}.json"
         write_text(path, rollout_file(run, rows, said, benchmark=name).model_dump_json(indent=1) + "\n")
         written.append(path)
     return written
 
 
-def _stem(run: RunRecord, strategy: str, benchmark: str) -> str:
-    return f"{strategy}_{benchmark}_{datetime.fromisoformat(run.created):%Y%m%d_%H%M%S}"
+def _second_of(run: RunRecord, journal: Journal) -> str:
+    second = run.created[:_TO_THE_SECOND]
+    twins = [one for one in journal.runs() if one.created[:_TO_THE_SECOND] == second and one.created < run.created]
+    return f"{datetime.fromisoformat(run.created):%Y%m%d_%H%M%S}{f'_{run.id[-4:]}' if twins else ''}"
 
 
 class _Watching:
@@ -85,12 +92,15 @@ async def kept_fresh(results_dir: Path, listener: Listener, *, every_s: float = 
 
 
 async def _refresh(results_dir: Path, watching: _Watching, ended: asyncio.Event, *, every_s: float) -> None:
+    wait_s, clock = every_s, asyncio.get_running_loop().time
     while not ended.is_set():
         try:
-            await asyncio.wait_for(ended.wait(), every_s)
+            await asyncio.wait_for(ended.wait(), wait_s)
         except TimeoutError:
             if watching.run_id is not None:
+                began = clock()
                 await asyncio.to_thread(_written_or_logged, results_dir, watching.run_id)
+                wait_s = max(every_s, _PAUSE * (clock() - began))
 
 
 def _written_or_logged(results_dir: Path, run_id: str) -> None:

@@ -192,6 +192,20 @@ class TestReplies:
         assert (reply.text, reply.usage) == ("42", None)
         assert len(reply.notes) == 1
 
+    @pytest.mark.parametrize("usage", [{"input_tokens": 10**300}, {"cost_usd": 1e300}, {"output_tokens": 10**13}])
+    async def test_a_trace_with_usage_that_cannot_be_is_noted_and_not_kept(
+        self, dialect: str, usage: dict[str, object]
+    ) -> None:
+        trace = {"strategy": "s", "iterations": [{"solution": "42"}, {"solution": "42", "usage": {"verify": usage}}]}
+
+        async def manner(call: Call) -> web.StreamResponse:
+            return call.answer(call.task("completed", call.artifact("42"), metadata={"assay/trace": trace}))
+
+        reply = await reply_to(dialect, manner)
+
+        assert (reply.text, reply.trace) == ("42", None)
+        assert reply.notes == ("the agent's report assay/trace is beyond belief",)
+
     async def test_a_model_with_a_name_of_a_megabyte_is_noted_and_not_kept(self, dialect: str) -> None:
         async def manner(call: Call) -> web.StreamResponse:
             facts = {"provider": "p", "model": "m" * 1_000_000}

@@ -68,6 +68,17 @@ ROWS = [
         difficulty="introductory",
     ),
     row(7, input_output=both(["2\n"], ["0.5\n"]), solutions=json.dumps(["print(1 / int(input()))"])),
+    row(8, input_output=both(["2\n", "3\n"], ["", "\n"]), difficulty="competition"),
+    row(9, input_output=both([[1]], [2], fn_name="lambda"), difficulty="competition"),
+]
+LONG = "1" + "0" * 5000
+OWN = [
+    row(0, input_output=f'{{"inputs": [{LONG}], "outputs": [{LONG}]}}', solutions=json.dumps(["print(input())"])),
+    row(
+        1,
+        input_output=both([[1]], [2], fn_name="plus_one"),
+        solutions=json.dumps(["def plus_one(n):\n    return n + 1"]),
+    ),
 ]
 
 
@@ -131,11 +142,28 @@ class TestTasks:
         untestable = notes["untestable"]
         assert isinstance(untestable, dict)
         assert {reason: told["rows"] for reason, told in untestable.items() if isinstance(told, dict)} == {
-            "no tests": 4994,
+            "no tests": 4992,
             "the tests are no JSON": 1,
             "not as many outputs as inputs": 1,
+            "no output is expected": 1,
+            "the function has no name that can be called": 1,
         }
         assert untestable["the tests are no JSON"] == {"rows": 1, "ids": ["test/3"]}
+
+    async def test_a_file_of_ones_own_may_have_any_number_of_rows(self, tmp_path: Path, sandbox: Sandbox) -> None:
+        path = tmp_path / "own.jsonl"
+        path.write_text("".join(json.dumps(one) + "\n" for one in OWN), encoding="utf-8")
+        benchmark = made(tmp_path / "nothing", path=str(path), visible_tests="first")
+
+        tasks = benchmark.tasks()
+
+        assert [task.id for task in tasks] == ["test/0", "test/1"]
+        assert (benchmark.notes()["source"], benchmark.notes()["rows"]) == ("path own.jsonl", 2)
+        assert (await references(benchmark, tasks, sandbox=sandbox, most=9)).failed == ()
+
+    async def test_a_path_that_leads_nowhere_is_named(self, mirror: Path) -> None:
+        with pytest.raises(DatasetError, match=r"gone\.jsonl: not found"):
+            made(mirror, path="gone.jsonl").tasks()
 
     async def test_difficulties_keep_only_these(self, mirror: Path) -> None:
         assert [*by_id(made(mirror, difficulties=["introductory"]))] == ["test/0", "test/6"]

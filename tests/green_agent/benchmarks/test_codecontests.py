@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,7 @@ ROWS = [
     row("1_A. Sum"),
     row("2_B. Files", input_file="input.txt"),
     row("3_C. Nothing", public_tests=[], private_tests=[], generated_tests=[]),
+    row("5_E. Silence", public_tests=[], private_tests=[{"input": "1", "output": " \n"}], generated_tests=[]),
     row("4_D. Figures <image>", description="See <image>.", time_limit=None, memory_limit_bytes=0, solutions=[]),
 ]
 
@@ -163,11 +165,12 @@ class TestTasks:
 
         assert benchmark.notes() == {
             "sources": [f"mirror codecontests/data/test-0000{n}-of-00002-9c49eeff30aacaa8.parquet" for n in (0, 1)],
-            "rows": 5,
+            "rows": 6,
             "rows_published": 165,
             "left_out": {
                 "reads or writes files instead of standard input and output": {"rows": 1, "ids": ["2_B. Files"]},
                 "no tests": {"rows": 1, "ids": ["3_C. Nothing"]},
+                "no output is expected": {"rows": 1, "ids": ["5_E. Silence"]},
             },
             "statements_with_missing_figures": 1,
         }
@@ -178,6 +181,21 @@ class TestTasks:
 
         assert (other["1_A. Sum"].prompt, other["1_A. Sum"].reference) == (task.prompt, task.reference)
         assert (other["1_A. Sum"].limits, other["1_A. Sum"].units) == (task.limits, 5)
+
+    async def test_a_file_of_ones_own_may_be_text_or_parquet(self, mirror: Path, tmp_path: Path) -> None:
+        text = tmp_path / "own.jsonl"
+        text.write_text("".join(json.dumps(one) + "\n" for one in ROWS), encoding="utf-8")
+        own = made(tmp_path / "nothing", path=str(text))
+        published = mirror / "codecontests" / "data" / "test-00000-of-00002-9c49eeff30aacaa8.parquet"
+        parquet = made(tmp_path / "nothing", path=str(published))
+
+        assert by_id(own).keys() == by_id(parquet).keys() == {"1_A. Sum", "4_D. Figures <image>"}
+        assert by_id(own)["1_A. Sum"].prompt == by_id(made(mirror))["1_A. Sum"].prompt
+        assert (own.notes()["sources"], own.notes()["rows_published"]) == (["path own.jsonl"], None)
+
+    async def test_a_path_that_leads_nowhere_is_named(self, mirror: Path) -> None:
+        with pytest.raises(DatasetError, match=r"gone\.jsonl: not found"):
+            made(mirror, path="gone.jsonl").tasks()
 
     async def test_split_chooses_the_files(self, mirror: Path) -> None:
         assert [*by_id(made(mirror, split="valid"))] == ["6_F. Valid"]

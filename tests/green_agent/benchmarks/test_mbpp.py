@@ -247,6 +247,15 @@ class TestScores:
         assert {score.scored_by for score in scores.values()} == {"pairs", "split", "guarded"}
         assert {score.score for score in scores.values()} == {0.0}
 
+    async def test_sanitizing_keeps_the_class_that_a_test_builds_objects_of(self, sandbox: Sandbox) -> None:
+        mbpp = benchmark(split="all", sanitize="entry_closure")
+        tasks = [task for task in mbpp.tasks() if task.id in {"MBPP/367", "MBPP/601", "MBPP/927"}]
+
+        scores = await score_all(sandbox, mbpp, tasks, lambda task: fenced(task.reference + "\nprint(1)\n"))
+
+        assert [score.passed for score in scores.values()] == [True, True, True]
+        assert all("print" not in str(score.answer) for score in scores.values())
+
     async def test_methods_and_issues_stand_in_the_score(self, sandbox: Sandbox) -> None:
         mbpp = benchmark(split="all")
         tasks = [task for task in mbpp.tasks() if task.id in {"MBPP/2", "MBPP/367", "MBPP/596"}]

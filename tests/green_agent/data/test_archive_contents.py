@@ -25,16 +25,16 @@ def test_a_file_is_read_by_its_name(tmp_path: Path) -> None:
 
     with opened(archive, most_bytes=MOST) as contents:
         assert contents.names == {"config.yaml", "testdata/1.in"}
-        assert contents.read("testdata/1.in") == b"5\n"
+        assert contents.read("testdata/1.in", most_bytes=MOST) == b"5\n"
         with pytest.raises(DataError, match=r"a.zip: holds no '\.\./1.in'"):
-            contents.read("../1.in")
+            contents.read("../1.in", most_bytes=MOST)
 
 
 def test_test_data_may_repeat_itself_where_that_is_said(tmp_path: Path) -> None:
     archive = packed(tmp_path / "a.zip", {"1.in": b"1 " * (2 << 20)})
 
     with opened(archive, most_bytes=MOST, highest_ratio=1_100) as contents:
-        assert len(contents.read("1.in")) == 4 << 20
+        assert len(contents.read("1.in", most_bytes=MOST)) == 4 << 20
     with pytest.raises(DataError, match="more than 100 times its size"), opened(archive, most_bytes=MOST):
         pass
 
@@ -59,7 +59,16 @@ def test_damage_is_found_when_a_file_is_read(tmp_path: Path) -> None:
     archive.write_bytes(archive.read_bytes().replace(b"unmistakable", b"unmistakably"))
 
     with opened(archive, most_bytes=MOST) as contents, pytest.raises(DataError, match="'x' cannot be read"):
-        contents.read("x")
+        contents.read("x", most_bytes=MOST)
+
+
+def test_a_file_larger_than_its_reader_takes_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    archive = packed(tmp_path / "a.zip", {"x": b"12345"})
+
+    with opened(archive, most_bytes=MOST) as contents:
+        assert contents.read("x", most_bytes=5) == b"12345"
+        with pytest.raises(DataError, match="'x' has 5 bytes, at most 4 are read"):
+            contents.read("x", most_bytes=4)
 
 
 def test_what_is_no_archive_is_named(tmp_path: Path) -> None:

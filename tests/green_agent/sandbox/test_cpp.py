@@ -174,6 +174,14 @@ async def test_arguments_and_files_reach_a_python_program(sandbox: LocalSandbox)
     assert result.stdout == "['solution.py', '1', 'ü'] a\nb \n"
 
 
+async def test_half_a_character_in_a_program_is_its_own_affair(warm: LocalSandbox) -> None:
+    """What a model writes may hold code points that no encoding has; that must not pass for a broken sandbox."""
+    built = await warm.run(cpp("int main() {} // \ud800", stdin="\ud800"))
+    not_built = await warm.run(cpp("int main() { \ud800 }"))
+
+    assert [result.build and result.build.ok for result in (built, not_built)] == [True, False]
+
+
 async def test_files_that_do_not_fit_are_no_verdict_on_the_program(warm: LocalSandbox) -> None:
     with pytest.raises(SandboxError, match="No space left"):
         await warm.run(Program(source="", files={"big": "x" * (2 * MIB)}, limits=Limits(scratch_bytes=MIB)))
@@ -291,6 +299,23 @@ async def test_the_job_ends_with_the_interactor(warm: LocalSandbox) -> None:
     assert result.interactor is not None
     assert result.interactor.exit_status == 0
     assert (result.limit, result.cpu_s < 30) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("program", "language"),
+    [
+        ("import time\nprint(777, flush=True)\ntime.sleep(600)", "python"),
+        ('#include <cstdio>\n#include <unistd.h>\nint main() { puts("777"); fflush(stdout); sleep(600); }', "cpp"),
+    ],
+    ids=["python", "cpp"],
+)
+async def test_a_program_that_still_runs_as_the_interactor_ends_did_nothing_wrong(
+    sandbox: LocalSandbox, program: str, language: str
+) -> None:
+    result = await sandbox.run(interactive(program, language=language))
+
+    assert result.interactor is not None
+    assert (result.exit_status, result.limit, result.interactor.exit_status) == (None, None, 0)
 
 
 async def test_limits_hold_for_either_side_of_an_interaction(warm: LocalSandbox) -> None:

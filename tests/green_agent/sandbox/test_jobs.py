@@ -255,12 +255,19 @@ def f():
     decode(result.calls[0].value)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc/passwd", "../up", "nul\0"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc/passwd", "../up", "nul\0", "é" * 128], ids=repr)
 def test_files_and_headers_have_plain_names(name: str) -> None:
     with pytest.raises(ValidationError, match="expected the plain name of a file"):
         Program(source="", files={name: ""})
     with pytest.raises(ValidationError, match="expected the plain name of a file"):
         Build(source="", language="cpp", headers={name: ""})
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan"), 1e9])
+def test_a_time_no_timer_can_hold_is_refused(seconds: float) -> None:
+    for name in ("cpu_s", "call_cpu_s", "wall_s"):
+        with pytest.raises(ValidationError, match=name):
+            Limits.model_validate({name: seconds})
 
 
 def test_headers_for_a_language_that_has_none_are_refused() -> None:

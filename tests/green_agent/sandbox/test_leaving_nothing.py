@@ -178,6 +178,25 @@ async def test_a_killed_worker_is_a_sandbox_error_and_the_next_job_gets_another(
     assert (await warm.run(Program(source="print(1)"))).stdout == "1\n"
 
 
+async def test_no_signal_of_a_program_reaches_its_watcher(warm: LocalSandbox) -> None:
+    source = """
+import os, signal
+for number in signal.valid_signals() - {signal.SIGCONT}:
+    os.kill(1, number)
+print("all sent")
+raise KeyboardInterrupt
+"""
+    result = await warm.run(Program(source=source))
+
+    assert (result.stdout, result.exit_status, result.error) == ("all sent\n", 1, "KeyboardInterrupt: ")
+
+
+async def test_a_program_is_interrupted_as_usual(warm: LocalSandbox) -> None:
+    source = "import os, signal\ntry: os.kill(os.getpid(), signal.SIGINT)\nexcept KeyboardInterrupt: print('caught')"
+
+    assert (await warm.run(Program(source=source))).stdout == "caught\n"
+
+
 async def test_a_worker_killed_between_jobs_is_noticed_and_replaced(warm: LocalSandbox) -> None:
     before = descendants()
     await asyncio.gather(*(warm.run(Program(source="")) for _ in range(4)))

@@ -61,6 +61,21 @@ async def test_time_of_child_processes_counts(sandbox: LocalSandbox) -> None:
     assert result.limit is LimitHit.CPU
 
 
+async def test_time_of_children_nobody_waits_for_counts(warm: LocalSandbox) -> None:
+    source = """
+import os, time
+for _ in range(4):
+    child = os.fork()
+    if child == 0:
+        while time.process_time() < 0.2: pass
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+"""
+    result = await warm.run(Program(source=source, limits=Limits(cpu_s=0.5, wall_s=30)))
+
+    assert result.limit is LimitHit.CPU
+
+
 async def test_a_program_that_loads_for_ever_has_no_calls_run(warm: LocalSandbox) -> None:
     job = Calls(
         source="while True: pass", entry_point="f", calls=[CallArguments()], limits=Limits(cpu_s=0.3, wall_s=30)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from services.contract.execution import Limits, Program
+from services.contract.execution import LimitHit, Limits, Program
 from services.green_agent.sandbox.facts import machine_facts
 from services.green_agent.sandbox.memory_groups import PREFIX, SPARE_BYTES, Hierarchy, MemoryGroup, hierarchy
 from services.green_agent.sandbox.pool import LocalSandbox
+from tests.green_agent.sandbox.conftest import needs_compiler
 
 MIB = 1 << 20
 EATER = "import time\nblocks = [bytearray(b'x' * (1 << 20)) for _ in range(400)]\ntime.sleep(600)"
@@ -61,6 +62,31 @@ async def test_groups_are_gone_with_the_sandbox(warm: LocalSandbox, place: Hiera
     await warm.aclose()
 
     assert ours(place) == []
+
+
+FLOOD = """
+#include <sys/socket.h>
+#include <unistd.h>
+char data[1 << 16];
+int main() {
+    for (int i = 0; i < 31; i++) if (!fork()) break;
+    for (int ends[2]; !socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends);)
+        for (int end : ends) while (write(end, data, sizeof data) > 0);
+    sleep(600);
+}
+"""
+
+
+@needs_compiler
+@pytest.mark.usefixtures("place")
+async def test_a_program_whose_buffers_have_its_own_watcher_killed_ran_out_of_memory(warm: LocalSandbox) -> None:
+    flood = Program(source=FLOOD, language="cpp", limits=Limits(memory_bytes=64 * MIB, scratch_bytes=MIB))
+
+    flooded = await warm.run(flood)
+    after = [await warm.run(Program(source="print(1)")) for _ in range(4)]
+
+    assert flooded.limit is LimitHit.MEMORY
+    assert [result.stdout for result in after] == ["1\n"] * 4
 
 
 def test_facts_say_how_memory_is_limited(place: Hierarchy) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import platform
+import signal
 import struct
 from typing import Any
 
@@ -62,6 +63,24 @@ async def test_clone_makes_no_namespace(warm: LocalSandbox, flag: int) -> None:
 
 async def test_clone_still_forks(warm: LocalSandbox) -> None:
     assert await errors(warm, CLONE, ARCHITECTURES[platform.machine()].clone, 0) == 0
+
+
+async def test_only_the_end_of_children_cannot_be_ignored(warm: LocalSandbox) -> None:
+    """Nobody is told the CPU time of children that are ignored."""
+    source = """
+import signal
+def f():
+    refused = []
+    for number in signal.valid_signals():
+        try:
+            signal.signal(number, signal.SIG_IGN)
+        except PermissionError:
+            refused.append(int(number))
+        except OSError:
+            pass
+    return refused
+"""
+    assert await errors(warm, source) == [signal.SIGCHLD]
 
 
 @pytest.mark.parametrize("machine", sorted(ARCHITECTURES))

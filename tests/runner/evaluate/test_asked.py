@@ -56,11 +56,11 @@ def asked(**values: Any) -> Asked:
         ({"skip_wait": True}, "--skip-wait needs --skip-launch"),
         ({"endpoints": "http://h:1/v1"}, "add --skip-launch"),
         ({"skip_launch": True, "cleanup": True}, "--cleanup has no effect"),
-        ({"skip_launch": True, "endpoints": "http://h:1/v1", "start_port": 9000}, "--start-port have no effect"),
         ({"num_samples": 3, "strategies": "self_eval_sequential"}, "--num-samples has no effect"),
         ({"chains": 3, "strategies": "baseline"}, "--chains has no effect"),
         ({"iterations": 3, "strategies": "baseline"}, "--iterations has no effect"),
-        ({"judge_base": "http://h:1/v1"}, "without --judge"),
+        ({"judge_base": "http://127.0.0.1:1/v1"}, "without --judge"),
+        ({"judge": "m", "judge_base": "http://h:1/v1"}, "set OPENAI_EVAL_API_BASE"),
         ({"start_port": 65_535, "num_services": 2}, "the last port would be 65536"),
     ],
 )
@@ -140,6 +140,20 @@ def test_servers_are_found_by_option_then_by_variable_then_by_port(
     assert places(asked(**values), variables).urls == urls
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"endpoints": " , "}, "--endpoints: name at least one server"),
+        ({"endpoints": "gpu1:8000"}, "--endpoints: expected http"),
+        ({"endpoints": "http://h:1", "start_port": 9000}, "no effect where --endpoints names the servers"),
+        ({"num_services": 2}, "no effect where SGLANG_API_BASES names the servers"),
+    ],
+)
+def test_addresses_that_cannot_be_meant_are_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(ScenarioError, match=said):
+        places(asked(skip_launch=True, **values), A_AND_B)
+
+
 def test_variables_that_disagree_are_an_error_that_names_both() -> None:
     with pytest.raises(ScenarioError, match=r"SGLANG_API_BASES and OPENAI_API_BASE name different servers"):
         places(asked(skip_launch=True), A_AND_B | {"OPENAI_API_BASE": "http://c:3/v1"})
@@ -177,5 +191,6 @@ def test_a_key_is_passed_on_by_name_and_the_word_none_is_no_key(variables: dict[
         "PURPLE_TOP_P": "0.95",
         "PURPLE_TOP_K": "20",
         "PURPLE_MAX_TOKENS": "32768",
+        "PURPLE_SEED": "${ASSAY_RESUMED_SEED:-0}",
     }
     assert found.purple.args[-2:] == ("--iterations", "3")

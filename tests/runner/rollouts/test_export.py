@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def test_the_file_lies_where_the_guide_says_and_holds_the_layout(tmp_path: Path)
     assert metrics["pass^k"]["2"]["value"] == 0.0
     assert metrics["bounds"] == {"lower": 0.25, "upper": 0.5}
     assert metrics["by_difficulty"]["beta-kind"]["value"] == 0.25
-    assert [step["accuracy"] for step in metrics["accuracy_by_iteration"]] == [0.0, 1.0, 1.0]
+    assert [step["accuracy"] for step in metrics["accuracy_by_iteration"]] == [0.0, 0.5, 0.5]
     assert file["tokens"]["by_role"]["generate"] == {
         "input_tokens": 10,
         "output_tokens": 5,
@@ -114,7 +115,7 @@ def test_every_solution_of_a_chain_is_told_with_its_verdict(tmp_path: Path) -> N
 
 
 def test_statements_and_answers_go_out_only_where_the_licence_lets_them() -> None:
-    planned = [trial.model_copy(update={"benchmark": "imobench"}) for trial in BETA[:1]]
+    planned = [replace(trial, benchmark="imobench") for trial in BETA[:1]]
     bench = PLAN.benchmarks[1].model_copy(update={"name": "imobench"})
     plan = PLAN.model_copy(update={"trials": (*planned, BETA[1]), "benchmarks": (bench, PLAN.benchmarks[1])})
     rows = [make_row(trial).model_copy(update={"question": "How much?", "expected": "7"}) for trial in plan.trials]
@@ -144,6 +145,9 @@ def test_what_was_said_survives_the_way_through_a_file(tmp_path: Path) -> None:
     assert (reply.text, reply.trace.solutions) == ("right", CHAIN.solutions)
     assert [step.verdict for step in reply.trace.iterations] == [None, "no", None]
     assert (chain.usage.input_tokens, chain.usage.output_tokens) == (40, 20)
+    assert (
+        (chain.latency.total_s, chain.latency.agent_s) == (rows[0].latency.total_s, rows[0].latency.agent_s) != (0, 0)
+    )
     assert [(trial.outcome, trial.fault) for trial in file.trials[1:]] == [
         (Outcome.INFRA_ERROR, "made_up: made by a test"),
         (Outcome.AGENT_ERROR, "made_up: made by a test"),
@@ -202,10 +206,38 @@ def test_steps_of_an_older_chain_stay_one_trial(tmp_path: Path) -> None:
     assert (reply.text, reply.trace.solutions) == ("b", ("a", "b"))
 
 
+def test_steps_of_an_older_chain_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    steps = [{"iteration": number, "solution_content": str(number)} for number in (2, 0, 1)]
+    results = [{"problem_id": "p", "final_solution": None, "all_solutions": steps}]
+
+    (trial,) = read_rollouts(old_file(tmp_path, results, strategy="self_eval_sequential")).trials
+
+    assert trial.transcript is not None
+    reply = trial.transcript.turns[0].reply
+    assert reply is not None
+    assert reply.trace is not None
+    assert (reply.text, reply.trace.solutions) == ("2", ("0", "1", "2"))
+
+
+def test_what_an_older_file_leaves_empty_or_counts_in_another_way_is_unknown(tmp_path: Path) -> None:
+    step = {"solution_content": "a", "metadata": {"usage": {"total": 5}, "skipped": None, "verdict": None}}
+    results = [
+        {"problem_id": "p", "problem": None, "error": None, "all_solutions": [step]},
+        {"problem_id": "q", "final_solution": "b", "all_solutions": None, "timing": "3 s"},
+        {"problem_id": "r", "all_solutions": [{"solution_content": "c", "metadata": None}]},
+    ]
+
+    file = read_rollouts(old_file(tmp_path, results, config=None, models=None))
+
+    assert [one.transcript.answer for one in file.trials if one.transcript is not None] == ["a", "b", "c"]
+    assert {one.usage for one in file.trials} == {Usage()}
+
+
 @pytest.mark.parametrize(
     ("results", "said"),
     [
         ([], "holds no result"),
+        ([{"problem_id": "p", "trial": 10**9, "final_solution": "x"}], r"results\.0\.trial: .* less than 10000"),
         ("none", "is no rollout file: results"),
         ([{"final_solution": "x"}], r"results\.0\.problem_id"),
         ([{"problem_id": "p", "trial": 1}, {"problem_id": "p", "trial": 1}], "'p' has two results for trial 1"),
@@ -222,6 +254,22 @@ def test_a_file_that_does_not_say_its_benchmark_says_what_to_do(tmp_path: Path) 
 
     with pytest.raises(ScenarioError, match="put it into a folder <benchmark>_rollouts"):
         read_rollouts(path)
+
+
+def test_runs_that_began_in_the_same_second_do_not_take_each_others_file(tmp_path: Path) -> None:
+    first = make_run(PLAN)
+    second = first.model_copy(update={"id": "other-9f3a", "created": first.created.replace("+00:00", ".500000+00:00")})
+    with closing(Journal.open(tmp_path)) as journal:
+        for run in (first, second):
+            journal.create_run(run)
+            journal.record_all(run.id, [make_row(BETA[0])])
+
+    names = [[path.name for path in write_rollouts(tmp_path, run.id)] for run in (second, first)]
+
+    assert names == [
+        ["baseline_alpha_20260101_000000_9f3a.json", "baseline_beta_20260101_000000_9f3a.json"],
+        ["baseline_alpha_20260101_000000.json", "baseline_beta_20260101_000000.json"],
+    ]
 
 
 def run_ids(folder: Path) -> set[str]:

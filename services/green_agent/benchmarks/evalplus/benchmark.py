@@ -24,7 +24,7 @@ from services.green_agent.benchmarks.evalplus.rows import HumanEvalPlusRow, Mbpp
 from services.green_agent.data.loading import Row, load_jsonl
 from services.green_agent.data.registry import Source, known_issues, source
 from services.green_agent.data.store import DataError, Located
-from services.green_agent.scoring.code import verdicts
+from services.green_agent.scoring.code import questions, verdicts
 from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeConfig, CodeTask
 from services.green_agent.scoring.code.calling import Ran, run_calls
 from services.green_agent.scoring.code.extraction import Program, extract_python
@@ -36,29 +36,6 @@ CPU_S: Final = 60.0
 """CPU seconds of all calls of one program together."""
 OTHER_ARGUMENTS: Final = "other_arguments"
 """Kind of the known issue of rows whose inputs are not those of their asserts."""
-
-FUNCTION_QUESTION: Final = """\
-Write the Python function `{entry_point}` so that it does what its docstring says.
-Answer with one fenced block that holds the complete program: imports, helper functions and the function itself.
-
-```python
-{prompt}
-```
-"""
-TEXT_QUESTION: Final = """\
-{text}
-
-Write it as the Python function `{entry_point}`.
-Answer with one fenced block that holds the complete program: imports, helper functions and the function itself.
-"""
-TESTS: Final = """\
-
-Your program should pass {these}:
-
-```python
-{asserts}
-```
-"""
 
 
 class PlusConfig(CodeConfig):
@@ -236,7 +213,7 @@ class HumanEvalPlus(EvalPlus[HumanEvalPlusConfig, HumanEvalPlusRow]):
     member: ClassVar[str] = "HumanEvalPlus.jsonl.gz"
 
     def _question(self, row: HumanEvalPlusRow) -> str:
-        return FUNCTION_QUESTION.format(entry_point=row.entry_point, prompt=row.prompt.strip("\n"))
+        return questions.FUNCTION.format(entry_point=row.entry_point, prompt=row.prompt.strip("\n"))
 
     def _reference(self, row: HumanEvalPlusRow) -> str:
         return row.prompt + row.canonical_solution
@@ -254,11 +231,11 @@ class MbppPlus(EvalPlus[MbppPlusConfig, MbppPlusRow]):
     def _question(self, row: MbppPlusRow) -> str:
         lines = row.prompt.strip().strip('"').strip().splitlines()
         text = "\n".join(line for line in lines if not line.startswith("assert "))
-        question = TEXT_QUESTION.format(text=text, entry_point=row.entry_point)
+        question = questions.TEXT.format(text=text, entry_point=row.entry_point)
         if not (shown := self._shown(row)):
             return question
         these = "this test" if len(shown) == 1 else "these tests"
-        return question + TESTS.format(these=these, asserts="\n".join(shown))
+        return question + questions.TESTS.format(these=these, tests="\n".join(shown))
 
     def _shown(self, row: MbppPlusRow) -> list[str]:
         written = {"none": "", "first": row.prompt, "all": row.assertion}[self.config.visible_tests]

@@ -25,6 +25,8 @@ MOST_UNPACKED: Final = 4 << 30
 HIGHEST_RATIO: Final = 1_100
 """Deflate reaches no more; test data may be a million equal numbers."""
 LARGEST_SOURCE: Final = 1 << 20
+LARGEST_CASE: Final = 256 << 20
+"""Bytes of one file of a case; a program and its checker get it through the memory of this process."""
 MOST_CASES: Final = 5_000
 
 _TIME: Final = re.compile(r"\s*([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*(ms|s)?\s*", re.IGNORECASE)
@@ -55,7 +57,8 @@ def _bytes(value: object) -> object:
 _TIME_KEYS: Final = AliasChoices("time_limit", "time")
 _MEMORY_KEYS: Final = AliasChoices("memory_limit", "memory")
 Time = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=600)]
-Memory = Annotated[int, BeforeValidator(_bytes), Field(gt=0, le=64 << 30)]
+# A number without a unit is bytes; no program runs in less than this, so that a smaller one is meant otherwise.
+Memory = Annotated[int, BeforeValidator(_bytes), Field(ge=1 << 20, le=64 << 30)]
 
 
 class _Part(BaseModel):
@@ -124,8 +127,11 @@ class Archive:
     contents: Contents
 
     def text(self, name: str) -> str:
-        """One of the case files. Raises DataError."""
-        return self.contents.read(name).decode(errors="replace")
+        """One of the case files. Raises DataError, also when it is not UTF-8: a changed input is another test."""
+        try:
+            return self.contents.read(name, most_bytes=LARGEST_CASE).decode()
+        except UnicodeDecodeError:
+            raise DataError(f"{self.contents.file}: {name!r} is not UTF-8") from None
 
 
 @contextmanager
@@ -170,10 +176,7 @@ def _config(contents: Contents, name: str) -> Config:
 
 
 def _source(contents: Contents, name: str) -> str:
-    content = contents.read(name)
-    if len(content) > LARGEST_SOURCE:
-        raise DataError(f"{contents.file}: {name!r} has {len(content)} bytes, at most {LARGEST_SOURCE} are read")
-    return content.decode("utf-8-sig", errors="replace")
+    return contents.read(name, most_bytes=LARGEST_SOURCE).decode("utf-8-sig", errors="replace")
 
 
 def _headers(store: Store, source: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ Anything else says that the checker is broken, which is never the agent's fault.
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +33,8 @@ CHECKER_LIMITS: Final = Limits(
     file_bytes=256 << 20,
     scratch_bytes=512 << 20,
 )
+NO_CRASH: Final = frozenset({0, None, -signal.SIGPIPE})
+"""Exit statuses of a program beside an interactor: that it wrote on when the interactor had left is no fault of its own."""
 OUT_OF_TIME: Final = frozenset({LimitHit.CPU, LimitHit.WALL})
 
 
@@ -87,7 +90,7 @@ async def run_interactive(cells: Cells, case: JudgedCase, *, source: str) -> Ran
     if ended.limit is not None:
         raise broken(case.problem_id, f"the interactor ended at its {ended.limit} limit")
     ran = _ran(case, quiet, ended.exit_status)
-    crashed = ran.word is not Word.AC and job.exit_status not in {0, None}
+    crashed = ran.word is not Word.AC and job.exit_status not in NO_CRASH
     return Ran(word=Word.RE, job=quiet) if crashed else ran
 
 

@@ -19,7 +19,7 @@ def write_files(files: dict[str, str]) -> None:
     """Write `files` into the current folder. Raises OSError when they do not fit."""
     for name, text in files.items():
         with open(name, "wb") as file:  # noqa: PTH123 - the smallest import set counts here
-            file.write(text.encode("utf-8", "surrogateescape"))
+            file.write(text.encode("utf-8", "surrogatepass"))
 
 
 def build(payload: dict[str, Any], report: Reporter) -> int:

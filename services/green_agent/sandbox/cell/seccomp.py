@@ -93,6 +93,7 @@ DENIED: Final[dict[str, tuple[int | None, int | None]]] = {
 CLONE_NEW: Final = 0x7E020000
 """Every flag of `clone` that makes a namespace."""
 CLONE3: Final = 435
+SIGCHLD: Final = 17
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,13 +104,15 @@ class Architecture:
     """AUDIT_ARCH value the kernel reports."""
     column: int
     clone: int
+    sigaction: int
+    """`rt_sigaction`. A process that ignores the end of its children loses their CPU time to the accounts."""
     highest: int
     """System call numbers above belong to another calling convention (x32) and are refused."""
 
 
 ARCHITECTURES: Final = {
-    "x86_64": Architecture(audit=0xC000003E, column=0, clone=56, highest=0x3FFFFFFF),
-    "aarch64": Architecture(audit=0xC00000B7, column=1, clone=220, highest=0xFFFFFFFF),
+    "x86_64": Architecture(audit=0xC000003E, column=0, clone=56, sigaction=13, highest=0x3FFFFFFF),
+    "aarch64": Architecture(audit=0xC00000B7, column=1, clone=220, sigaction=134, highest=0xFFFFFFFF),
 }
 
 _LOAD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
@@ -117,7 +120,7 @@ _EQUAL: Final = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
 _GREATER: Final = 0x25  # BPF_JMP | BPF_JGT | BPF_K
 _ANY_BIT: Final = 0x45  # BPF_JMP | BPF_JSET | BPF_K
 _RETURN: Final = 0x06  # BPF_RET | BPF_K
-_NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
+_NUMBER, _ARCH, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24  # offsets in struct seccomp_data
 _ALLOW: Final = 0x7FFF0000
 _ERRNO: Final = 0x00050000
 _KILL: Final = 0x80000000
@@ -141,6 +144,15 @@ def program(machine: str) -> bytes:
     for number in denied:
         steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERRNO | EPERM)]
     steps += [
+        (_EQUAL, 0, 8, arch.sigaction),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT),
+        (_EQUAL, 0, 4, SIGCHLD),
+        (_LOAD, 0, 0, _SECOND_ARGUMENT),
+        (_EQUAL, 0, 3, 0),
+        (_LOAD, 0, 0, _SECOND_ARGUMENT + 4),
+        (_EQUAL, 0, 1, 0),
+        (_RETURN, 0, 0, _ALLOW),  # another signal, or no new handler: it only asks
+        (_RETURN, 0, 0, _ERRNO | EPERM),
         (_EQUAL, 0, 3, arch.clone),
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
         (_ANY_BIT, 0, 1, CLONE_NEW),

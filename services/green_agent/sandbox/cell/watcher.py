@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,6 +36,8 @@ class Watcher:
         self.reaped_cpu_s = 0.0
         self.peak_bytes = 0
         self.exit_status: int | None = None
+        self.stopped = False
+        """Green asked for the end of a program that still ran."""
         self.limit: str | None = None
         self.started = 0.0
 
@@ -58,10 +61,11 @@ class Watcher:
         poller.register(self.life, select.POLLIN)
         while self.limit is None and self.exit_status is None:
             events = poller.poll(POLL_S * 1000)
-            if any(descriptor == self.life for descriptor, _ in events):
-                return  # green is done with the program, or gone
             self._reap(pid)
             if self.exit_status is None:
+                self.stopped = any(descriptor == self.life for descriptor, _ in events)
+                if self.stopped:
+                    return  # green is done with the program, or gone
                 self._measure()
 
     def _measure(self) -> None:
@@ -91,7 +95,9 @@ class Watcher:
             self.reaped_cpu_s += usage.ru_utime + usage.ru_stime
             self.peak_bytes = max(self.peak_bytes, usage.ru_maxrss * 1024)
             if pid == program:
-                self.exit_status = os.waitstatus_to_exitcode(status)
+                ended = os.waitstatus_to_exitcode(status)
+                # The signal that we sent is not how the program ended.
+                self.exit_status = None if self.stopped and ended == -signal.SIGKILL else ended
 
     def _end_all(self, program: int) -> None:
         while True:

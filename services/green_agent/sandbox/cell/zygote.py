@@ -98,6 +98,8 @@ def _start(bounds: Bounds, descriptors: list[int], confinement: Confinement) -> 
     life = descriptors[0]
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # The only signal a first process would get from its namespace: the interpreter has a handler for it.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         confinement.prepare(bounds)
         watcher = Watcher(bounds, confinement, life)
         watcher.run(lambda: _become_program(bounds, descriptors, confinement), descriptors[1:])
@@ -118,6 +120,7 @@ def _become_program(bounds: Bounds, descriptors: list[int], confinement: Confine
         payload = harness.read_payload(payload_file)
         life = _arrange([*streams, life])
         os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         beside = confinement.confine()
         # Before the limits: what the job brings counts against the scratch space alone.
         executables.write_files(payload.get("files", {}))

@@ -29,7 +29,7 @@ class CodeConfig(DatasetConfig):
     score_intermediates: bool = True
     """Score the solutions on the way to an answer too, where the agent tells them; see `oracle_passed`."""
     sanitize: Literal["off", "entry_closure"] = "off"
-    """entry_closure: of a Python program only what its entry point reaches is run."""
+    """entry_closure: of a Python program only what the test reaches is run, through the entry point as a rule."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +38,8 @@ class CodeTask(Task):
 
     entry_point: str = ""
     """Function to define; empty for whole programs."""
+    beside: tuple[str, ...] = ()
+    """Other names that the test takes from the program."""
     reference: str = ""
     """A published solution as a whole program, for `exact_match` and self checks; empty when there is none."""
     units: int = 1
@@ -91,7 +93,7 @@ class CodeBenchmark(Benchmark[C, T], Generic[C, T]):
         if program is None:
             return _without_program(task)
         if self.config.sanitize == "entry_closure" and task.entry_point:
-            program = await asyncio.to_thread(_sanitized, program, task.entry_point)
+            program = await asyncio.to_thread(_sanitized, program, task)
         verdict, cached = await self._known_verdict(task, trial, program, tools.sandbox)
         metrics = {"sanitized": self.config.sanitize, "verdict_cached": cached}
         return await asyncio.to_thread(_score, task, program, verdict, metrics)
@@ -107,8 +109,8 @@ class CodeBenchmark(Benchmark[C, T], Generic[C, T]):
         return verdict, False
 
 
-def _sanitized(program: Program, entry_point: str) -> Program:
-    return replace(program, source=entry_closure(program.source, entry_point))
+def _sanitized(program: Program, task: CodeTask) -> Program:
+    return replace(program, source=entry_closure(program.source, task.entry_point, also=task.beside))
 
 
 def _without_program(task: CodeTask) -> Score:

@@ -48,10 +48,17 @@ async def run_calls(
             break
         settled = _settled(job, len(batch))
         results += job.calls[: max(settled, 1)]
-        # A sleeper is not asked again and again: each job would take its whole wall time.
-        ends -= settled == 0 or job.limit is LimitHit.WALL
+        ends -= settled == 0 or _slept(job, limits)
     results += [CallResult(status=CallStatus.NOT_RUN)] * (len(calls) - len(results))
     return Ran(results=tuple(results), jobs=tuple(jobs))
+
+
+def _slept(job: JobResult, limits: Limits) -> bool:
+    """True when a program let its wall time pass: it is not asked again and again, each job would take as long.
+
+    One that worked for half its CPU time or more was kept waiting by the machine.
+    """
+    return job.limit is LimitHit.WALL and job.cpu_s < limits.cpu_s / 2
 
 
 def _settled(job: JobResult, count: int) -> int:

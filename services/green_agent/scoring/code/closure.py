@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from services.green_agent.scoring.code import programs
@@ -12,10 +12,10 @@ SOLUTION: Final = "Solution"
 """Class whose methods may be entry points."""
 
 
-def entry_closure(source: str, entry_point: str) -> str:
-    """The program without the top-level statements that its entry point does not reach.
+def entry_closure(source: str, entry_point: str, *, also: Iterable[str] = ()) -> str:
+    """The program without the top-level statements that its entry point and the names `also` do not reach.
 
-    Kept are the definition of the entry point, what binds a name that a kept statement uses, future and star imports. So
+    Kept are the definitions of these, what binds a name that a kept statement uses, future and star imports. So
     tests, prints and main guards fall away, and calls at module level that only change an object do too. A program that
     does not define the entry point is given back unchanged. Source: code-and-math specification 4, `sanitize`.
     """
@@ -27,7 +27,7 @@ def entry_closure(source: str, entry_point: str) -> str:
     if start is None:
         return source
     wanted: set[int] = set()
-    for statement in (tree.body[number] for number in _reached(tree.body, binders, start)):
+    for statement in (tree.body[number] for number in _reached(tree.body, binders, {start, *also})):
         first = min([statement.lineno, *(part.lineno for part in getattr(statement, "decorator_list", []))])
         wanted |= set(range(first, (statement.end_lineno or statement.lineno) + 1))
     lines = source.split("\n")
@@ -47,9 +47,9 @@ def _binders(statements: Sequence[ast.stmt]) -> dict[str, list[int]]:
     return found
 
 
-def _reached(statements: Sequence[ast.stmt], binders: Mapping[str, list[int]], start: str) -> set[int]:
+def _reached(statements: Sequence[ast.stmt], binders: Mapping[str, list[int]], starts: set[str]) -> set[int]:
     kept = {number for number, statement in enumerate(statements) if _always(statement)}
-    waiting, seen = [start], {start}
+    waiting, seen = list(starts), set(starts)
     while waiting:
         for number in set(binders.get(waiting.pop(), ())) - kept:
             kept.add(number)

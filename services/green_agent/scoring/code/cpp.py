@@ -11,15 +11,15 @@ from typing import Final
 from services.green_agent.scoring.code.extraction import LONGEST_REPLY, Program
 from services.green_agent.scoring.code.fences import Block, blocks, without_reasoning
 
-CPP_TAGS: Final = frozenset({"cpp", "c++", "cc"})
-
+_CPP_TAG: Final = re.compile(r"(?:cpp|c\+\+|cc|cxx)[0-9]{0,2}[a-z]?")
 _INCLUDE: Final = re.compile(r"^[ \t]*#[ \t]*include\b", re.MULTILINE)
 _LIKE_A_PROGRAM: Final = re.compile(r"^[ \t]*#[ \t]*include\b|\bmain[ \t]*\(", re.MULTILINE)
 _FENCE: Final = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 # Every branch takes what it begins with, closed or not, so that nothing is read twice.
 _PART: Final = re.compile(
-    r"""(?P<skipped>//[^\n]*|/\*(?:.*?\*/|.*)|"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?)"""
-    r"""|(?P<main>\bmain[ \t]*\()|(?P<open>\{)|(?P<close>\})""",
+    r"""(?P<skipped>//[^\n]*|/\*(?:.*?\*/|.*)|R"(?P<delimiter>[^()\\\s"]{0,16})\((?:.*?\)(?P=delimiter)"|.*)"""
+    r"""|"(?:\\.|[^"\\\n])*"?|\b[0-9](?:'?[0-9A-Za-z_.])*|'(?:\\.|[^'\\\n])*'?)"""
+    r"""|(?P<main>\bmain[ \t]*\()|(?P<open>\{)|(?P<close>\})|(?P<end>;)""",
     re.DOTALL,
 )
 
@@ -27,8 +27,8 @@ _PART: Final = re.compile(
 def extract_cpp(reply: str) -> Program | None:
     """The C++ program in `reply`, or None when there is none.
 
-    Of the fenced blocks the last one tagged as C++ that includes a header or has a `main`; else the last one. Without any,
-    the text from the first `#include` to the brace that closes `main`.
+    Of the fenced blocks the last one tagged as C++ that includes a header or has a `main`; else the last of any tag that
+    does; else the last one. Without any, the text from the first `#include` to the brace that closes `main`.
     """
     text = without_reasoning(reply[-LONGEST_REPLY:].replace("\r\n", "\n").replace("\r", "\n"))
     fenced = blocks(text, is_whole=lambda block: _FENCE.search(block) is None)
@@ -39,8 +39,9 @@ def extract_cpp(reply: str) -> Program | None:
 
 
 def _chosen(fenced: list[Block]) -> Block:
-    likely = (block for block in reversed(fenced) if block.language in CPP_TAGS)
-    return next((block for block in likely if _LIKE_A_PROGRAM.search(block.text)), fenced[-1])
+    likely = [block for block in reversed(fenced) if _LIKE_A_PROGRAM.search(block.text)]
+    tagged = (block for block in likely if _CPP_TAG.fullmatch(block.language))
+    return next(tagged, likely[0] if likely else fenced[-1])
 
 
 def _unfenced(text: str) -> str | None:
@@ -58,4 +59,6 @@ def _unfenced(text: str) -> str | None:
             depth -= 1
             if inside_main and depth <= 0:
                 return text[start.start() : part.end()]
+        elif part["end"] and depth == 0:
+            inside_main = False  # it was only declared
     return text[start.start() :] if inside_main else None

@@ -87,13 +87,25 @@ def whole_program(tree: ast.Module, source: str, *, prompt: str, entry_point: st
     present = {name for statement in module_level(tree) for name in names_bound(statement)}
     context = parse(prompt)
     lacking = [
-        statement
+        lacked
         for statement in (context.body if context else [])
-        if (names := names_bound(statement)) - {entry_point} and not names & present
+        if entry_point not in names_bound(statement) and (lacked := _lacked(statement, present)) is not None
     ]
     if not lacking:
         return source
     return _after_future_imports(source, tree, "\n\n".join(ast.unparse(statement) for statement in lacking))
+
+
+def _lacked(statement: ast.stmt, present: set[str]) -> ast.stmt | None:
+    """What of a statement binds names that are not present: of an import a part, of any other all or nothing."""
+    if isinstance(statement, ast.Import):
+        names = [alias for alias in statement.names if _bound(alias) not in present]
+        return ast.Import(names) if names else None
+    if isinstance(statement, ast.ImportFrom):
+        names = [alias for alias in statement.names if _bound(alias) not in present]
+        return ast.ImportFrom(statement.module, names, statement.level) if names else None
+    bound = names_bound(statement)
+    return statement if bound and not bound & present else None
 
 
 def completed(prompt: str, code: str) -> str | None:
@@ -168,12 +180,16 @@ def names_bound(statement: ast.stmt) -> set[str]:
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return {statement.name}
     if isinstance(statement, ast.Import | ast.ImportFrom):
-        return {alias.asname or alias.name.split(".")[0] for alias in statement.names}
+        return {_bound(alias) for alias in statement.names}
     if isinstance(statement, ast.Assign):
         return {node.id for target in statement.targets for node in ast.walk(target) if isinstance(node, ast.Name)}
     if isinstance(statement, ast.AnnAssign) and statement.value is not None and isinstance(statement.target, ast.Name):
         return {statement.target.id}
     return set()
+
+
+def _bound(alias: ast.alias) -> str:
+    return alias.asname or alias.name.split(".")[0]
 
 
 def _after_future_imports(source: str, tree: ast.Module, addition: str) -> str:

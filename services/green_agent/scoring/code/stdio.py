@@ -20,7 +20,7 @@ from services.green_agent.scoring.code.fences import Block, blocks, without_reas
 from services.green_agent.scoring.code.outputs import How, agreement
 from services.green_agent.scoring.code.verdicts import Cells, Verdict
 
-SCORER_VERSION: Final = "1"
+SCORER_VERSION: Final = "2"
 """Raised with every change here, in the comparison of outputs or in the C++ extraction that can move a number."""
 PYTHON_TIME_FACTOR: Final = 3.0
 """A problem's time limit is made for compiled programs; Python gets this much more."""

@@ -17,7 +17,7 @@ from services.contract.values import MalformedValue, decode
 from services.green_agent.scoring.code.assertions import Assertion, Pairs, placeholder
 from services.green_agent.scoring.code.evaluator import EvaluationError, is_true
 
-SCORER_VERSION: Final = "1"
+SCORER_VERSION: Final = "2"
 """Raised with every change here, in the evaluator or in the extraction that can move a number."""
 TIME_LIMITS: Final = frozenset({LimitHit.CPU, LimitHit.WALL})
 

@@ -97,11 +97,17 @@ def _values(gold: Form, answer: Form) -> Verdict:
 
 def _members(gold: tuple[Form, ...], answer: tuple[Form, ...]) -> Verdict:
     """Order and repetition do not matter. Different only when a member of one side is certainly missing on the other."""
-    if max(len(gold), len(answer)) > MOST_PARTS:
+    if max(len(gold), len(answer)) > MOST_PARTS or _loses_names(gold, answer) or _loses_names(answer, gold):
         return Verdict.UNDECIDED
     table = [[compare(left, right) for right in answer] for left in gold]
     found = [_any(row) for row in table] + [_any(column) for column in zip(*table, strict=True)]
     return _all(found)
+
+
+def _loses_names(named: tuple[Form, ...], other: tuple[Form, ...]) -> bool:
+    """True when one side says which value is whose (`a=1, b=2`) and the other does not: as a list `2, 1` would be the same."""
+    names = {form.parts[0].text for form in named if form.kind is Kind.EQUATION}
+    return len(names) > 1 and any(form.kind is Kind.SCALAR for form in other)
 
 
 def _in_order(gold: tuple[Form, ...], answer: tuple[Form, ...]) -> Verdict:

@@ -16,7 +16,7 @@ from services.green_agent.scoring.math.kinds import comparable, form_of, is_pros
 from services.green_agent.scoring.math.normalise import Normal, normalise
 from services.green_agent.scoring.math.pool import WorkerPool, shared_pool
 
-SCORER_VERSION: Final = "1"
+SCORER_VERSION: Final = "2"
 """Raised with every change of extraction, normal form, gates or comparison that can move a number."""
 
 MATCH: Final = "match"

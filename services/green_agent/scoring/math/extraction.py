@@ -9,6 +9,8 @@ from services.green_agent.scoring.code.fences import without_reasoning
 
 _BRACE: Final = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
 _LABEL: Final = re.compile(r"final answer[ \t]{0,9}\**[ \t]{0,9}:", re.IGNORECASE)
+_SAYS_NOTHING: Final = re.compile(r"(?:\\boxed|[\s${}.*])*")
+"""An empty box, or the dots of the request."""
 _PARAGRAPH: Final = re.compile(r"\n[ \t\r]*\n")
 
 
@@ -20,7 +22,7 @@ def extract(reply: str) -> str | None:
     """
     text = without_reasoning(reply)
     found = _boxed(text) or _labelled(text)
-    return found or None
+    return None if _SAYS_NOTHING.fullmatch(found) else found
 
 
 def _boxed(text: str) -> str:

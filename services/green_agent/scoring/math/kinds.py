@@ -48,7 +48,7 @@ class Kind(StrEnum):
     RIGHT_OPEN = "[...)"
     RELATION = "relation"
     EQUATION = "equation"
-    """A name, or a function of names, and what it equals."""
+    """A name, or a function of names, and what it equals; the name is not in it."""
     IDENTITY = "identity"
     """Any other equation of two sides."""
     PERCENT = "percent"
@@ -161,7 +161,8 @@ def _relation(tokens: list[str], top: Sequence[int], text: str, depth: int) -> F
     signs = tuple(tokens[position] for position in top if tokens[position] in _ORDER | {"="})
     sides = _split(tokens, top, _ORDER | {"="})
     if signs == ("=",):
-        return _with_parts(Kind.EQUATION if _is_name(sides[0]) else Kind.IDENTITY, text, sides, depth)
+        states = _is_name(sides[0]) and sides[0][0] not in sides[1]
+        return _with_parts(Kind.EQUATION if states else Kind.IDENTITY, text, sides, depth)
     if "=" in signs:
         return Form(kind=Kind.STATEMENT, text=text)
     found = _with_parts(Kind.RELATION, text, sides, depth)

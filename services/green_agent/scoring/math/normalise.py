@@ -23,10 +23,10 @@ def word_set(text: str) -> frozenset[str]:
 
 
 _UNWRITTEN: Final = word_set(
-    "\\, \\; \\: \\! \\quad \\qquad \\displaystyle \\textstyle \\limits \\nolimits \\left \\right \\big \\Big \\bigl "
+    "\\, \\! \\displaystyle \\textstyle \\limits \\nolimits \\left \\right \\big \\Big \\bigl "
     "\\bigr \\Bigl \\Bigr \\bigg \\Bigg \\biggl \\biggr \\Biggl \\Biggr \\thinspace \\strut $ \\( \\) \\[ \\]"
 )
-"""Spacing, sizes and the borders of formulas."""
+"""Thin spaces, sizes and the borders of formulas. Wider spaces keep two numbers apart."""
 _WRAPPERS: Final = word_set(
     "\\text \\textbf \\textit \\textrm \\textnormal \\mathrm \\mathbf \\mathit \\mathsf \\mbox \\hbox \\boxed \\fbox "
     "\\boldsymbol \\bm"
@@ -50,8 +50,7 @@ _SPELLINGS: Final = {
     "·": "\\cdot",
     "∞": "\\infty",
     "π": "\\pi",
-    "~": " ",
-    "\\ ": " ",
+    **dict.fromkeys(("~", "\\ ", "\\;", "\\:", "\\quad", "\\qquad"), " "),
 }
 _ARGUMENTS: Final = {"\\frac": 2, "\\binom": 2, "\\sqrt": 1, "^": 1, "_": 1}
 _CLOSING: Final = {"{": "}", "[": "]"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,8 @@ def test_times_are_read(tmp_path: Path, text: object, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("256m", 256 << 20), ("1g", 1 << 30), ("512 MB", 512 << 20), ("64MiB", 64 << 20), (1024, 1024)]
+    ("text", "size"),
+    [("256m", 256 << 20), ("1g", 1 << 30), ("512 MB", 512 << 20), ("64MiB", 64 << 20), (1 << 28, 1 << 28)],
 )
 def test_sizes_are_read(tmp_path: Path, text: object, size: int) -> None:
     archive(tmp_path, "1A", stated=config(memory_limit=text))
@@ -89,6 +91,7 @@ def test_an_interactive_problem_needs_no_answers(tmp_path: Path) -> None:
         (config(type="communication"), "type: Input should be 'default' or 'interactive'"),
         (config(time_limit="soon"), "time_limit: .*expected a time such as 1s"),
         (config(memory_limit="much"), "memory_limit: .*expected a size such as 256m"),
+        (config(memory_limit=256), "memory_limit: .*1048576"),
         (config(subtasks=[]), "subtasks: "),
         (config(subtasks=[{"score": 100}]), "a subtask with neither n_cases nor cases"),
         (config(subtasks=[{"score": 100, "n_cases": 4}]), "names 'testdata/4.in', which is not there"),
@@ -104,6 +107,18 @@ def test_an_archive_that_cannot_be_used_says_why(tmp_path: Path, stated: str, fa
 
     with pytest.raises(DataError, match=fault):
         cases(tmp_path)
+
+
+def test_a_case_that_is_no_utf8_is_refused_and_not_changed(tmp_path: Path) -> None:
+    archive(tmp_path, "1A")
+    with zipfile.ZipFile(tmp_path / "lcb_pro_tests" / "1A.zip", "a") as opened:
+        opened.writestr("testdata/latin.in", "\u00e9".encode("latin-1"))
+
+    with (
+        problem_archive(Store(mirror=tmp_path), "1A") as found,
+        pytest.raises(DataError, match=r"latin\.in' is not UTF-8"),
+    ):
+        found.text("testdata/latin.in")
 
 
 def test_a_checker_that_includes_testlib_gets_it_from_its_data_set(tmp_path: Path) -> None:

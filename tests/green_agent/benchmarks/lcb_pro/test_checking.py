@@ -48,6 +48,7 @@ async def word(program: JobResult, interactor: Ended | None) -> Word:
         (JobResult(exit_status=0), Ended(exit_status=8), Word.PE),
         (JobResult(exit_status=0), Ended(exit_status=7), Word.WA),
         (JobResult(exit_status=-11), Ended(exit_status=8), Word.RE),
+        (JobResult(exit_status=-13), Ended(exit_status=1), Word.WA),
         (JobResult(exit_status=None, limit=LimitHit.CPU), Ended(exit_status=8), Word.TLE),
         (JobResult(exit_status=None, limit=LimitHit.MEMORY), Ended(exit_status=8), Word.MLE),
         (JobResult(exit_status=None), Ended(limit=LimitHit.WALL), Word.TLE),

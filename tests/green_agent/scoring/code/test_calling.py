@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 import pytest_asyncio
 
-from services.contract.execution import CallArguments, Calls, CallStatus, Job, JobResult, LimitHit, Limits
+from services.contract.execution import CallArguments, CallResult, Calls, CallStatus, Job, JobResult, LimitHit, Limits
 from services.contract.values import decode
 from services.green_agent.benchmarks.base import Sandbox
 from services.green_agent.sandbox import open_sandbox
@@ -31,6 +31,24 @@ class Counting:
         return await self.sandbox.run(job)
 
 
+@dataclass
+class Busy:
+    """Passes jobs on; the clock ends the first of them during its third call."""
+
+    sandbox: Sandbox
+    cpu_s: float
+    jobs: int = 0
+
+    async def run(self, job: Job) -> JobResult:
+        result = await self.sandbox.run(job)
+        self.jobs += 1
+        if self.jobs > 1:
+            return result
+        left = [CallResult(status=CallStatus.NOT_RUN)] * (len(result.calls) - 3)
+        calls = [*result.calls[:2], CallResult(status=CallStatus.TIMEOUT), *left]
+        return result.model_copy(update={"calls": calls, "limit": LimitHit.WALL, "cpu_s": self.cpu_s})
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sandbox() -> AsyncIterator[Sandbox]:
     opened = await open_sandbox(backend="auto", workers=1, allow_unsafe=True)
@@ -39,7 +57,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 async def run(
-    cells: Counting, body: str, count: int, *, limits: Limits = QUICK, ends: int = 1, cpu_s: float = 9.0
+    cells: Counting | Busy, body: str, count: int, *, limits: Limits = QUICK, ends: int = 1, cpu_s: float = 9.0
 ) -> Ran:
     source = f"import os, time\ndef f(x):\n    {body}\n"
     calls = [CallArguments(args=[number]) for number in range(count)]
@@ -127,3 +145,8 @@ async def test_a_program_that_does_not_load_is_tried_once(sandbox: Sandbox) -> N
 
     assert told(ran) == ["not_run"] * 3
     assert [job.error.split(":")[0] for job in ran.jobs] == ["SyntaxError"]
+
+
+async def test_a_program_that_a_busy_machine_kept_waiting_goes_on_where_it_was_stopped(sandbox: Sandbox) -> None:
+    assert told(await run(Busy(sandbox, cpu_s=QUICK.cpu_s * 0.6), "return x", 5)) == [0, 1, 2, 3, 4]
+    assert told(await run(Busy(sandbox, cpu_s=QUICK.cpu_s * 0.4), "return x", 5)) == [0, 1, *["not_run"] * 3]

@@ -86,3 +86,10 @@ def test_thousands_of_statements_are_no_trouble() -> None:
     source = "def entry(): return a0\n" + "".join(f"a{n}=a{n + 1}\n" for n in range(4_500)) + "a4500=1\n"
 
     assert entry_closure(source, "entry") == source
+
+
+def test_what_a_test_takes_beside_the_entry_point_is_kept() -> None:
+    program = "import x\nclass Pair:\n    made = x\ndef unused(): ...\ndef entry(n): return n.a\n"
+
+    kept = "import x\nclass Pair:\n    made = x\ndef entry(n): return n.a\n"
+    assert entry_closure(program, "entry", also=("Pair", "Absent")) == kept

@@ -17,9 +17,9 @@ def source(reply: str) -> str | None:
     return found.source if found is not None else None
 
 
-@pytest.mark.parametrize("tag", ["cpp", "c++", "cc", "CPP", "C++ linenums"])
+@pytest.mark.parametrize("tag", ["cpp", "c++", "cc", "CPP", "C++ linenums", "c++17", "cpp20", "cxx", "c++2a"])
 def test_a_tagged_block_is_the_program(tag: str) -> None:
-    assert source(f"Here.\n\n```{tag}\n{MAIN}\n```\nDone.") == MAIN
+    assert source(f"Here.\n\n```{tag}\n{MAIN}\n```\nOnce more in C:\n```c\n{OTHER}\n```\nDone.") == MAIN
 
 
 def test_the_last_tagged_block_that_is_a_program_counts() -> None:
@@ -36,6 +36,11 @@ def test_a_main_without_an_include_counts() -> None:
 
 def test_without_a_tagged_program_the_last_block_counts() -> None:
     assert source(f"```\nfirst\n```\n```c\n{OTHER}\n```") == OTHER
+
+
+@pytest.mark.parametrize("tag", ["", "c"])
+def test_a_program_in_another_block_counts_before_output_that_follows_it(tag: str) -> None:
+    assert source(f"```{tag}\n{MAIN}\n```\nIt prints\n```\n1\n```") == MAIN
 
 
 def test_a_block_that_is_never_closed_runs_to_the_end() -> None:
@@ -67,6 +72,22 @@ def test_braces_in_comments_and_texts_close_nothing() -> None:
     assert source(program + "\nAnd that } is all.") == program
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "int f() { return 1'000; }\nint main() { return f(); }",
+        "int main() { long long m = 1'000'000'007; }",
+        'int main() { puts(R"(a"{b)"); }',
+        'int main() { puts(R"x(}")}" )x"); }',
+        "int main();\nvoid f() {}\nint main() { f(); }",
+    ],
+)
+def test_separated_digits_raw_texts_and_declarations_do_not_move_the_end(body: str) -> None:
+    program = f"#include <cstdio>\n{body}"
+
+    assert source(f"{program}\nThat's all.") == program
+
+
 def test_a_main_that_is_cut_off_runs_to_the_end() -> None:
     assert source("#include <cstdio>\nint main() { if (1) {") == "#include <cstdio>\nint main() { if (1) {"
 
@@ -86,6 +107,9 @@ def test_without_an_include_and_a_main_there_is_no_program(reply: str) -> None:
         "{" * 900_000,
         "main(){" * 100_000,
         "//" * 400_000,
+        'R"(' * 300_000,
+        'R"aaaaaaaaaaaaaaaa(' + ")aaaaaaaaaaaaaaa" * 50_000,
+        "1'" * 400_000,
     ],
 )
 def test_a_hostile_reply_is_read_in_passing(hostile: str) -> None:

@@ -71,3 +71,14 @@ def test_one_reply_is_parsed_up_to_a_bound_and_what_was_parsed_stays_known() -> 
     assert [syntax.parses(text) for text in texts] == [True] * 15 + [False]
     assert syntax.defines(texts[0])
     assert not syntax.defines(texts[15])
+
+
+def test_of_an_import_that_is_half_there_the_other_half_is_put_before_the_program() -> None:
+    prompt = "import math, sys\nfrom typing import List, Tuple\n\n\ndef f(x: List[int]) -> Tuple[int, int]:\n    pass\n"
+    source = "import math\nfrom typing import List\n\n\ndef f(x: List[int]) -> Tuple[int, int]:\n    return 1, 2\n"
+    tree = programs.parse(source)
+    assert tree is not None
+
+    whole = programs.whole_program(tree, source, prompt=prompt, entry_point="f")
+
+    assert whole == "import sys\n\nfrom typing import Tuple\n\n" + source

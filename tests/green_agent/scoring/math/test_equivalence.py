@@ -61,6 +61,13 @@ NEIGHBOURS: list[tuple[str, str, Expected]] = [
     ("x", "y", "judge"),
     ("(2k-1)!!", "((2k-1)!)!", "judge"),
     (r"\frac{\pi}{3}", r"60^\circ", "judge"),
+    # Two numbers that a space keeps apart, a name that stands in its own value, values without their names.
+    ("12", r"1\quad2", "judge"),
+    ("12", r"1\;2", "judge"),
+    ("2x+y", "y=2x+y", "judge"),
+    (r"a=s+t, b=(2\lambda)^{st}", r"(2\lambda)^{st}, s+t", "judge"),
+    ("x=1, y=2", "1, 2", "judge"),
+    ("5, -3", "x=-3, x=5", EQUAL),
     # An unevaluated sum restates the question.
     ("6", r"\sum_{i=1}^{3} i", "judge"),
     # What has to be equal.
