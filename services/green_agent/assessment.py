@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol, Required, TypedDict
@@ -43,6 +43,8 @@ LONGEST_MESSAGE: Final = 4_000
 LONGEST_KIND: Final = 100
 Emit = Callable[[TaskResult], None]
 """Takes a finished row at once, so that a cancel can never come between a trial and its row."""
+Room = Callable[[], Awaitable[None]]
+"""Returns when more rows can be taken; until then no trial is begun."""
 
 
 class Examined(Protocol):
@@ -56,8 +58,8 @@ class Examined(Protocol):
         """True when the card answers now."""
         ...
 
-    def conversation(self) -> Asks:
-        """A fresh conversation."""
+    def conversation(self, *, metadata: Mapping[str, str]) -> Asks:
+        """A fresh conversation; each of its messages carries `metadata`."""
         ...
 
 
@@ -109,6 +111,7 @@ class Assessment:
         *,
         limits: Limits,
         emit: Emit,
+        room: Room | None = None,
         given: Mapping[str, Transcript] | None = None,
     ) -> None:
         """`given` holds transcripts by trial key: these trials are scored as they stand and nobody is asked."""
@@ -117,6 +120,7 @@ class Assessment:
         self._tools = tools
         self._limits = limits
         self._emit = emit
+        self._room = room
         self._given = given or {}
         self._places = asyncio.Semaphore(limits.max_concurrency)
         self._breaker = Breaker(agent.alive, probe_every_s=limits.probe_every_s, give_up_after_s=limits.give_up_after_s)
@@ -177,6 +181,8 @@ class Assessment:
 
     async def _talk_stage(self, trials: Iterator[PlannedTrial], finished: asyncio.Queue[_Trial | None]) -> None:
         for planned in trials:
+            if self._room is not None:
+                await self._room()
             trial = self._begun(planned)
             with structlog.contextvars.bound_contextvars(trial=planned.key):
                 failure = await self._talk(trial)
@@ -224,6 +230,7 @@ class Assessment:
         terms = Terms(
             # Two assessments may hold the same trial at once; what one withdraws must stay with the other.
             trial=f"{trial.planned.key}|{uuid.uuid4().hex}",
+            sample=trial.planned.trial,
             reply_timeout_s=reply_s,
             deadline=deadline,
             places=self._places,

@@ -45,6 +45,8 @@ from services.green_agent.toolbox import Toolbox, Tools
 
 log = structlog.get_logger()
 
+MOST_UNSENT: Final = 256
+"""Rows that may wait for the client before no further trial is begun."""
 NOBODY: Final = "http://127.0.0.1:9/"
 """Address of no agent: with given transcripts nobody is asked."""
 
@@ -159,6 +161,32 @@ class _Run:
             self._assessment.cancel()
 
 
+class _Unsent:
+    """Rows on their way to the client. A client that reads slowly holds new trials back, so that rows do not pile up."""
+
+    def __init__(self) -> None:
+        self._rows: asyncio.Queue[TaskResult | None] = asyncio.Queue()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+
+    def put(self, row: TaskResult | None) -> None:
+        """Take a row at once, room or not; None is the end."""
+        self._rows.put_nowait(row)
+        if self._rows.qsize() >= MOST_UNSENT:
+            self._has_room.clear()
+
+    async def get(self) -> TaskResult | None:
+        """The next row, in order."""
+        row = await self._rows.get()
+        if self._rows.qsize() < MOST_UNSENT:
+            self._has_room.set()
+        return row
+
+    async def room(self) -> None:
+        """Returns when a trial may begin."""
+        await self._has_room.wait()
+
+
 class _Examination:
     """One assessment from the accepted request to its terminal state."""
 
@@ -189,7 +217,7 @@ class _Examination:
             update={"trials": tuple(trial for trial in prepared.plan.trials if trial.key not in skip)}
         )
         self._rows = reporting.FinishedRows()
-        self._unsent: asyncio.Queue[TaskResult | None] = asyncio.Queue()
+        self._unsent = _Unsent()
 
     async def hold(self) -> None:
         """Run the trials, stream the rows, send the artifact and the terminal state."""
@@ -207,7 +235,8 @@ class _Examination:
                 agent,
                 self._tools,
                 limits=replace(limits, max_concurrency=concurrency),
-                emit=self._unsent.put_nowait,
+                emit=self._unsent.put,
+                room=self._unsent.room,
                 given=self._request.transcripts,
             )
             self._run.attach(assessment)
@@ -215,7 +244,7 @@ class _Examination:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._send_rows())
                 await assessment.run(skip=self._skip)
-                self._unsent.put_nowait(None)
+                self._unsent.put(None)
         await self._conclude(purple, started)
 
     async def _send_rows(self) -> None:
@@ -231,7 +260,8 @@ class _Examination:
                 return
             bare = reporting.without_transcripts(row)
             self._rows.add(self._settings.printed.cut(bare))
-            text = (row if with_transcripts else bare).model_dump_json()
+            # Who asks for transcripts reads rows by their schema; the server keeps the text for as long as the task runs.
+            text = row.model_dump_json(exclude_defaults=True) if with_transcripts else bare.model_dump_json()
             await self._out.working(text, {META_KIND: KIND_TASK_RESULT, META_SEQ: str(len(self._rows))})
 
     async def _conclude(self, purple: dict[str, JsonValue], started: float) -> None:

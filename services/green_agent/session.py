@@ -6,12 +6,14 @@ What was said before a failure stays in the transcript, so no evidence is lost.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from pydantic import JsonValue
 
+from services.contract.assessment import META_SAMPLE
 from services.contract.conversation import LONGEST_WORD, ModelFacts, Reply, Transcript, Turn, Usage
 from services.contract.outcomes import AgentFailure, Failure, Outcome
 from services.contract.secrets import redact
@@ -28,8 +30,8 @@ class Asks(Protocol):
 class Agent(Protocol):
     """The agent under test, as far as a session needs it."""
 
-    def conversation(self) -> Asks:
-        """A fresh conversation."""
+    def conversation(self, *, metadata: Mapping[str, str]) -> Asks:
+        """A fresh conversation; each of its messages carries `metadata`."""
         ...
 
 
@@ -64,6 +66,8 @@ class Terms:
     """What holds for every conversation of a trial; times in seconds, the deadline as loop time."""
 
     trial: str
+    sample: int
+    """Number of the trial, from 0: the agent is told which sample of the task is wanted, see META_SAMPLE."""
     reply_timeout_s: float
     deadline: float
     places: asyncio.Semaphore
@@ -76,7 +80,7 @@ class Session:
 
     def __init__(self, agent: Agent, terms: Terms, *, name: str = "", told: Told | None = None) -> None:
         self._agent = agent
-        self._conversation = agent.conversation()
+        self._conversation = agent.conversation(metadata={META_SAMPLE: str(terms.sample)})
         self._terms = terms
         self._name = name
         self.told = Told() if told is None else told

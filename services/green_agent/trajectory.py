@@ -22,7 +22,7 @@ from services.green_agent.benchmarks.base import AnyBenchmark, Score, ScoringToo
 
 log = structlog.get_logger()
 
-MOST_SCORED: Final = 64
+MOST_SCORED: Final = 32
 """Iterations of one answer that are scored; an agent may claim any number of them."""
 LONGEST_FEEDBACK: Final = 4_000
 """Characters kept of what the scorer says of an intermediate; it stands in every row, once for each iteration."""

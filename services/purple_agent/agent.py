@@ -33,7 +33,7 @@ SYSTEM_PROMPT: Final = (
 )
 
 MAX_OPENINGS: Final = 65_536
-"""Distinct first messages whose repeats are told apart."""
+"""Distinct first messages whose repeats are told apart, where the evaluator does not number them."""
 
 
 class ModelAgent:
@@ -49,18 +49,23 @@ class ModelAgent:
         )
         self._repeats: OrderedDict[str, int] = OrderedDict()
 
-    def conversation(self) -> Conversation:
-        """A conversation that remembers nothing yet."""
-        return Conversation(self)
+    def conversation(self, sample: int | None = None) -> Conversation:
+        """A conversation that remembers nothing yet. `sample`: which one of its task, where the evaluator says so."""
+        return Conversation(self, sample)
 
-    def draw(self, opening: str) -> Draw:
+    def draw(self, opening: str, sample: int | None) -> Draw:
         """What the seeds of a conversation that begins with the message `opening` derive from."""
         digest = hashlib.sha256(opening.encode()).hexdigest()
+        repeat = self._repeat(digest) if sample is None else sample
+        return Draw(run_seed=self.settings.seed, opening=digest, repeat=repeat)
+
+    def _repeat(self, digest: str) -> int:
+        """How many conversations of this process have begun so before; this one counts from now on."""
         repeat = self._repeats.pop(digest, 0)
         self._repeats[digest] = repeat + 1
         if len(self._repeats) > MAX_OPENINGS:
             self._repeats.popitem(last=False)
-        return Draw(run_seed=self.settings.seed, opening=digest, repeat=repeat)
+        return repeat
 
     async def aclose(self) -> None:
         """Close the connections to model and sandbox."""
@@ -71,8 +76,9 @@ class ModelAgent:
 class Conversation:
     """One conversation. See `Responder`."""
 
-    def __init__(self, agent: ModelAgent) -> None:
+    def __init__(self, agent: ModelAgent, sample: int | None) -> None:
         self._agent = agent
+        self._sample = sample
         self._toolbox = Toolbox(())
         self._references = ReferenceFiles()
         self._history: tuple[ChatMessage, ...] = (ChatMessage(role="system", content=SYSTEM_PROMPT),)
@@ -118,7 +124,7 @@ class Conversation:
     def _session(self, text: str) -> ModelSession:
         agent, settings = self._agent, self._agent.settings
         if self._draw is None:
-            self._draw = agent.draw(text)
+            self._draw = agent.draw(text, self._sample)
         return ModelSession(
             agent.client,
             agent.endpoint,

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
 
 from services.contract.a2a.contexts import ContextLimits, ContextRefused, ContextStore
 from services.contract.a2a.server import Emitter, Incoming
-from services.contract.assessment import META_FAULT, META_MODEL, META_OUTCOME, META_TRACE, META_USAGE
+from services.contract.assessment import (
+    META_FAULT,
+    META_MODEL,
+    META_OUTCOME,
+    META_SAMPLE,
+    META_TRACE,
+    META_USAGE,
+)
 from services.contract.outcomes import Outcome
 from services.contract.secrets import redact
 from services.purple_agent.answer import Answer, NoAnswer, Responder
@@ -19,12 +26,16 @@ log = structlog.get_logger()
 
 ARTIFACT_REPLY: Final = "reply"
 ARTIFACT_TOOL_CALLS: Final = "tool_calls"
+LONGEST_SAMPLE: Final = 6
+"""Digits."""
+Begin = Callable[[int | None], Responder]
 
 
 class Executor:
     """Answers messages, those of one context one at a time and in order. Implements `contract.a2a.server.Agent`."""
 
-    def __init__(self, begin: Callable[[], Responder], *, limits: ContextLimits, emit_tool_calls: bool = False) -> None:
+    def __init__(self, begin: Begin, *, limits: ContextLimits, emit_tool_calls: bool = False) -> None:
+        """`begin` gets the number of the sample that the evaluator wants, None when it names none."""
         self._begin = begin
         self._contexts: ContextStore[Responder] = ContextStore(limits=limits)
         self._emit_tool_calls = emit_tool_calls
@@ -46,7 +57,7 @@ class Executor:
     async def _answer(self, incoming: Incoming) -> Answer | NoAnswer:
         try:
             async with self._contexts.turn(incoming) as turn:
-                responder = turn.state or self._begin()
+                responder = turn.state or self._begin(_sample(incoming.metadata))
                 turn.state = responder
                 given = await responder.answer(incoming.text)
                 if isinstance(given, Answer):
@@ -71,6 +82,13 @@ class Executor:
         text = json.dumps({"error": {"kind": whose, "code": failure.kind, "message": message}}, ensure_ascii=False)
         await out.failed(text, {META_OUTCOME: failure.outcome, META_FAULT: failure.kind, **_facts(failure)})
         log.warning("message_failed", outcome=failure.outcome, kind=failure.kind, reason=message)
+
+
+def _sample(metadata: Mapping[str, str]) -> int | None:
+    """The number, written as plain decimal digits; None for anything else, since any evaluator may send anything."""
+    said = metadata.get(META_SAMPLE, "")
+    plain = said.isascii() and said.isdigit() and len(said) <= LONGEST_SAMPLE and said == str(int(said))
+    return int(said) if plain else None
 
 
 def _facts(given: Answer | NoAnswer) -> dict[str, str]:

@@ -64,14 +64,15 @@ class DeferredAgent:
 class DeferredConversation:
     """A conversation that begins when its agent is loaded."""
 
-    def __init__(self, deferred: DeferredAgent) -> None:
+    def __init__(self, deferred: DeferredAgent, sample: int | None) -> None:
         self._deferred = deferred
+        self._sample = sample
         self._conversation: Responder | None = None
 
     async def answer(self, text: str) -> Answer | NoAnswer:
         """See `Responder`."""
         if self._conversation is None:
-            self._conversation = (await self._deferred.loaded()).conversation()
+            self._conversation = (await self._deferred.loaded()).conversation(self._sample)
         return await self._conversation.answer(text)
 
 
@@ -105,8 +106,8 @@ def with_model(
     """The agent on a model. Messages beyond `max_concurrency` wait. `twist` changes every answer before it is sent."""
     deferred = DeferredAgent(endpoint, settings, max_connections=max_concurrency)
 
-    def begin() -> Responder:
-        return DeferredConversation(deferred)
+    def begin(sample: int | None) -> Responder:
+        return DeferredConversation(deferred, sample)
 
     profile = AgentProfile(
         name="Assay purple agent",
@@ -116,7 +117,7 @@ def with_model(
     )
     return Purple(
         agent=Executor(
-            begin if twist is None else lambda: Twisted(begin(), twist),
+            begin if twist is None else lambda sample: Twisted(begin(sample), twist),
             limits=ContextLimits(concurrency=max_concurrency),
             emit_tool_calls=emit_tool_calls,
         ),
@@ -135,7 +136,7 @@ def with_baseline(baseline: Baseline, *, server: ServerSettings, max_concurrency
         skills=_SKILLS,
     )
     return Purple(
-        agent=Executor(lambda: baseline, limits=ContextLimits(concurrency=max_concurrency)),
+        agent=Executor(lambda _sample: baseline, limits=ContextLimits(concurrency=max_concurrency)),
         profile=profile,
         settings=_own(server, max_concurrency),
     )

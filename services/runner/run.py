@@ -22,7 +22,6 @@ from services.contract.a2a.client import AgentClient, ArtifactReceived, Ended, P
 from services.contract.assessment import ARTIFACT_PLAN, ARTIFACT_RESULT, KIND_TASK_RESULT, META_KIND, Plan
 from services.contract.outcomes import POLICY, AgentFailure
 from services.contract.results import AssessmentResult, TaskResult
-from services.contract.seeds import derive
 from services.runner.failures import (
     AgentLostError,
     ExitCode,
@@ -46,9 +45,6 @@ log = structlog.get_logger()
 
 CANCEL_GRACE_S: Final = 7.0
 """Green ends a cancelled assessment within 5 s and tells its last rows."""
-RESUMED_SEED: Final = "ASSAY_RESUMED_SEED"
-"""Set for the agents of a resumed run. An agent that numbers repeated questions itself begins at the first again: with the
-seed of before it would give the samples that are in the journal a second time."""
 Json = dict[str, JsonValue]
 
 
@@ -187,8 +183,6 @@ async def resume_run(reference: str, options: RunOptions, *, agents_now: Scenari
             return await conclude(journal, run.id, options, None)
         scenario = agents_now or Scenario.model_validate(run.scenario)
         variables = variables_for(scenario, options.env_file)
-        if kept:
-            variables[RESUMED_SEED] = str(derive(run.plan.seed, "resumed", kept))
         async with agents_of(scenario, run.id, options, variables) as agents:
             client = await stack.enter_async_context(client_of(scenario, agents))
             request: Json = {"participants": dict(agents.participant_urls), "config": scenario.config}

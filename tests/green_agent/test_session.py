@@ -1,5 +1,6 @@
 import asyncio
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,10 @@ class Crowd:
     in_flight: int = 0
     most: int = 0
     deadlines: list[float] = field(default_factory=list)
+    metadata: list[dict[str, str]] = field(default_factory=list)
 
-    def conversation(self) -> "Crowd":
+    def conversation(self, *, metadata: Mapping[str, str]) -> "Crowd":
+        self.metadata.append(dict(metadata))
         return self
 
     async def ask(self, text: str, deadline: float) -> Reply:
@@ -34,7 +37,7 @@ class Crowd:
 
 def session(agent: Crowd, *, places: int, reply_s: float = 5.0, trial_s: float = 5.0) -> Session:
     deadline = asyncio.get_running_loop().time() + trial_s
-    terms = Terms(trial="t", reply_timeout_s=reply_s, deadline=deadline, places=asyncio.Semaphore(places))
+    terms = Terms(trial="t", sample=3, reply_timeout_s=reply_s, deadline=deadline, places=asyncio.Semaphore(places))
     return Session(agent, terms)
 
 
@@ -100,6 +103,37 @@ async def test_no_more_messages_are_in_flight_than_the_assessment_allows_whateve
     assert [row.score for row in rows] == [1.0] * 6
     assert agent.most_in_flight <= FAST.max_concurrency
     assert sum(agent.asked.values()) == 24
+
+
+async def test_every_conversation_of_a_trial_tells_the_agent_the_same_number_and_nothing_else() -> None:
+    agent = Crowd(takes_s=0)
+    first = session(agent, places=1)
+
+    first.branch("left").branch("deeper")
+
+    assert agent.metadata == [{"assay/sample": "3"}] * 3
+
+
+async def test_a_trial_that_is_tried_again_asks_for_the_same_sample() -> None:
+    async def away_once(text: str, before: int, deadline: float) -> Reply:
+        if before == 0:
+            raise AgentFailure(Outcome.INFRA_ERROR, "http_503", "engine away")
+        return Reply(text=text)
+
+    agent = ScriptedAgent(away_once)
+    rows = await run(prepared(tasks=2, trials=3), agent, limits=replace(FAST, max_concurrency=1))
+
+    assert [row.score for row in rows] == [1.0] * 6
+    assert [(text, metadata["assay/sample"]) for text, metadata in agent.told] == [
+        ("say 0", "0"),
+        ("say 0", "0"),
+        ("say 0", "1"),
+        ("say 0", "2"),
+        ("say 1", "0"),
+        ("say 1", "0"),
+        ("say 1", "1"),
+        ("say 1", "2"),
+    ]
 
 
 class Tracer(Crowd):

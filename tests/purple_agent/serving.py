@@ -15,6 +15,7 @@ import httpx
 
 from services.contract.a2a.client import AgentClient, ArtifactReceived, Ended
 from services.contract.a2a.server import ServerSettings
+from services.contract.assessment import META_SAMPLE
 from services.contract.conversation import Reply
 from services.contract.endpoints import endpoint_from_environment
 from services.purple_agent.baselines.registry import baseline
@@ -32,9 +33,10 @@ class Peer:
     url: str
     client: AgentClient
 
-    async def ask(self, text: str) -> Reply:
-        """One question in a conversation of its own."""
-        return await self.client.conversation().ask(text, deadline())
+    async def ask(self, text: str, *, sample: str | None = None) -> Reply:
+        """One question in a conversation of its own; `sample`: which one the evaluator says it wants."""
+        metadata = {} if sample is None else {META_SAMPLE: sample}
+        return await self.client.conversation(metadata=metadata).ask(text, deadline())
 
     async def outcome(self, text: str) -> Outcome:
         """The raw end of one question: state, text, metadata, artifacts."""

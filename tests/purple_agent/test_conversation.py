@@ -227,6 +227,44 @@ async def test_repeats_of_a_question_draw_different_seeds_and_a_new_process_draw
     assert set(seeds[0]).isdisjoint(seeds[2])
 
 
+async def seeds_of(*samples: str | None) -> list[int]:
+    """Seeds of one process that is asked the same question again and again."""
+    async with model_server(say("42")) as model, on_model(model.url) as peer:
+        for sample in samples:
+            await peer.ask("A?", sample=sample)
+    return [body["seed"] for body in model.asked]
+
+
+async def test_a_numbered_sample_has_its_own_seed_whatever_the_process_was_asked_before() -> None:
+    in_order = await seeds_of("0", "1", "2", "3")
+    begun_anew = await seeds_of("3", "1", "3")
+
+    assert len(set(in_order)) == 4
+    assert begun_anew == [in_order[3], in_order[1], in_order[3]]
+
+
+async def test_messages_of_one_conversation_go_on_with_the_sample_of_the_first() -> None:
+    async with model_server(say("42")) as model, on_model(model.url) as peer:
+        for sample in ("0", "1", "0"):
+            conversation = peer.client.conversation(metadata={"assay/sample": sample})
+            await conversation.ask("A?", deadline())
+            await conversation.ask("B?", deadline())
+
+    seeds = [body["seed"] for body in model.asked]
+    assert len(set(seeds)) == 4
+    assert seeds[4:] == seeds[:2]
+
+
+@pytest.mark.parametrize(
+    "said", ["", "-1", "+1", "01", "1.0", "1e3", " 1", "\u0661", "\u00b2", "1000000", "9" * 900, "None"]
+)
+async def test_what_is_no_number_of_a_sample_is_ignored_and_the_process_counts(said: str) -> None:
+    counted = await seeds_of(None, None, "999999")
+
+    assert await seeds_of(said, said) == counted[:2]
+    assert counted[2] not in counted[:2]
+
+
 async def test_a_sandbox_that_is_configured_but_gone_is_the_infrastructures_fault() -> None:
     async with model_server(say("")) as gone:
         url = gone.url.removesuffix("/v1")

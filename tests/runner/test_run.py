@@ -137,25 +137,6 @@ def test_an_interrupt_cancels_greens_task_keeps_the_journal_and_ends_with_code_1
     assert stage.ran() == KEYS
 
 
-def test_a_resumed_run_gives_its_agents_another_seed_so_that_no_sample_is_drawn_twice(tmp_path: Path) -> None:
-    stage = make_stage(
-        tmp_path, purple_extra='env = { SEED = "${ASSAY_RESUMED_SEED:-7}", PYTHONPATH = "${PYTHONPATH}" }'
-    )
-    scenario = tmp_path / "scenario.toml"
-    command = "python -m tests.runner.support.purple"
-    scenario.write_text(scenario.read_text().replace(command, f"sh -c 'echo seed $SEED; exec {command} $@' sh"))
-    stage.script(tasks=4, outcomes={KEYS[1]: "infra_error"})
-    assert stage.assay("run", "scenario.toml").returncode == 1
-    stage.script(tasks=4)
-
-    assert stage.assay("resume", "latest").returncode == 0
-
-    (log,) = (tmp_path / "logs").glob("*/purple.log")
-    seeds = [line for line in log.read_text().splitlines() if line.startswith("seed ")]
-    assert len(set(seeds)) == len(seeds) == 2
-    assert seeds[0] == "seed 7"
-
-
 def test_green_lost_in_the_middle_ends_with_code_3_and_can_be_resumed(stage: Stage) -> None:
     stage.script(tasks=4, hold_after=3)
     with stage.started("run", "scenario.toml") as runner:

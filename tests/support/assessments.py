@@ -1,7 +1,7 @@
 """Prepared plans over a small benchmark, and an agent that follows a script, for tests of the assessment loop."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -56,6 +56,7 @@ class ScriptedAgent:
 
     def __post_init__(self) -> None:
         self.asked: dict[str, int] = {}
+        self.told: list[tuple[str, dict[str, str]]] = []
         self.in_flight = 0
         self.most_in_flight = 0
 
@@ -68,16 +69,18 @@ class ScriptedAgent:
         self.probes += 1
         return not self.lost
 
-    def conversation(self) -> Asks:
-        return _Conversation(self)
+    def conversation(self, *, metadata: Mapping[str, str]) -> Asks:
+        return _Conversation(self, metadata)
 
 
 class _Conversation:
-    def __init__(self, agent: ScriptedAgent) -> None:
+    def __init__(self, agent: ScriptedAgent, metadata: Mapping[str, str]) -> None:
         self._agent = agent
+        self._metadata = metadata
 
     async def ask(self, text: str, deadline: float) -> Reply:
         agent = self._agent
+        agent.told.append((text, dict(self._metadata)))
         before = agent.asked.get(text, 0)
         agent.asked[text] = before + 1
         agent.in_flight += 1

@@ -11,7 +11,8 @@ SECRET = "sk-live-0123456789abcdefghij"
 
 
 class Scripted:
-    """`say TEXT`, `json`, `rows N`, `boom`, `open`, `wait`, `stubborn`, `decline`, `reject`, `fail`, `late`, `owner`."""
+    """`say TEXT`, `json`, `rows N`, `boom`, `open`, `wait`, `stubborn`, `decline`, `reject`, `fail`, `late`, `owner`,
+    `metadata`."""
 
     def __init__(self) -> None:
         self.started = asyncio.Event()
@@ -35,6 +36,10 @@ class Scripted:
 
     async def _owner(self, _rest: str, incoming: Incoming, out: Emitter) -> None:
         await out.artifact("reply", [incoming.owner])
+        await out.completed()
+
+    async def _metadata(self, _rest: str, incoming: Incoming, out: Emitter) -> None:
+        await out.artifact("reply", [json.dumps(dict(incoming.metadata))])
         await out.completed()
 
     async def _json(self, _rest: str, _incoming: Incoming, out: Emitter) -> None:

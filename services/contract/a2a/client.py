@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 
 from services.contract.a2a.cards import CardInfo, read_card
@@ -18,7 +18,7 @@ from services.contract.a2a.reply import REPLY_BYTES
 from services.contract.a2a.road import Road, Timings
 from services.contract.a2a.urls import UrlPolicy
 from services.contract.a2a.watch import ArtifactReceived, Ended, Progress, Watcher
-from services.contract.a2a.wire import Dialect, Method
+from services.contract.a2a.wire import NOTHING, Dialect, Method
 from services.contract.conversation import Reply
 from services.contract.outcomes import AgentFailure, Outcome
 
@@ -82,9 +82,9 @@ class AgentClient:
             return False
         return True
 
-    def conversation(self) -> Conversation:
-        """A new conversation, in a context of its own."""
-        return Conversation(self)
+    def conversation(self, *, metadata: Mapping[str, str] = NOTHING) -> Conversation:
+        """A new conversation, in a context of its own; each of its messages carries `metadata`."""
+        return Conversation(self, metadata)
 
     async def watch(self, text: str, *, deadline: float | None) -> AsyncGenerator[Progress | ArtifactReceived | Ended]:
         """Send one message and yield what becomes of it, ending with one Ended; nothing is lost with a broken stream.
@@ -157,8 +157,9 @@ class AgentClient:
 class Conversation:
     """The messages of one trial, in one context."""
 
-    def __init__(self, client: AgentClient) -> None:
+    def __init__(self, client: AgentClient, metadata: Mapping[str, str] = NOTHING) -> None:
         self._client = client
+        self._metadata = metadata
         self._context_id = ""
         self._open_task_id = ""
 
@@ -172,7 +173,9 @@ class Conversation:
         try:
             async with asyncio.timeout_at(deadline):
                 async with aclosing(
-                    exchange.events(text, context_id=self._context_id, task_id=self._open_task_id)
+                    exchange.events(
+                        text, context_id=self._context_id, task_id=self._open_task_id, metadata=self._metadata
+                    )
                 ) as events:
                     async for _ in events:
                         pass

@@ -6,7 +6,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -37,6 +37,8 @@ class Incoming:
     message_id: str
     owner: str
     """Who sent it: the name of the bearer token, else the peer's address; loopback is one owner."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """The message's metadata as far as the values are strings; what is long or too much is left out."""
 
 
 class Declined(Exception):  # noqa: N818 - an answer to the peer

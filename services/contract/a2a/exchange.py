@@ -22,7 +22,16 @@ from services.contract.a2a.failures import (
 )
 from services.contract.a2a.reply import Assembly
 from services.contract.a2a.road import IdleLimit, Road, Timings, read_all, server_sent
-from services.contract.a2a.wire import Dialect, Method, WireError, WireEvent, message_params, read_event, request_body
+from services.contract.a2a.wire import (
+    NOTHING,
+    Dialect,
+    Method,
+    WireError,
+    WireEvent,
+    message_params,
+    read_event,
+    request_body,
+)
 from services.contract.outcomes import AgentFailure, Outcome
 
 STREAM: Final = "text/event-stream"
@@ -55,9 +64,11 @@ class Exchange:
         self._max_line = max_line
         self._max_bytes = max_bytes
 
-    async def events(self, text: str, *, context_id: str = "", task_id: str = "") -> AsyncGenerator[WireEvent]:
+    async def events(
+        self, text: str, *, context_id: str = "", task_id: str = "", metadata: Mapping[str, str] = NOTHING
+    ) -> AsyncGenerator[WireEvent]:
         """Every event, the resting one last; after a cut also events that came before. Raises AgentFailure."""
-        params = message_params(self._route.dialect, text, context_id=context_id, task_id=task_id)
+        params = message_params(self._route.dialect, text, context_id=context_id, task_id=task_id, metadata=metadata)
         method = Method.STREAM if self._route.streaming else Method.SEND
         reason, cut = "the answer ended before the task did", self._route.streaming
         try:

@@ -109,6 +109,7 @@ class Executor(AgentExecutor):
             task_id=task_id,
             message_id=message.message_id,
             owner=context.call_context.user.user_name,
+            metadata=incoming_metadata(message),
         )
         handler = asyncio.create_task(self._handle(incoming, out), name=f"handler:{task_id}")
         self._running[task_id] = _Running(handler=handler, out=out)
@@ -182,6 +183,21 @@ class Executor(AgentExecutor):
                     await asyncio.sleep(interval_s)
 
         return asyncio.create_task(beat(), name="heartbeat")
+
+
+MOST_METADATA: Final = 32
+LONGEST_METADATA: Final = 1_000
+"""Characters of a key and of a value."""
+
+
+def incoming_metadata(message: Message) -> dict[str, str]:
+    """Strings among the metadata, at most MOST_METADATA of them, by key; keys and values that are too long are left out."""
+    found = {
+        key: value.string_value
+        for key, value in message.metadata.fields.items()
+        if value.WhichOneof("kind") == "string_value" and max(len(key), len(value.string_value)) <= LONGEST_METADATA
+    }
+    return {key: found[key] for key in sorted(found)[:MOST_METADATA]}
 
 
 def incoming_text(message: Message) -> str:

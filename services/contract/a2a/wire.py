@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Final
 
 from services.contract.conversation import ReplyFile
@@ -20,6 +21,8 @@ TERMINAL_STATES: Final = frozenset({"completed", "failed", "canceled", "rejected
 RESTING_STATES: Final = TERMINAL_STATES | {"input-required", "auth-required"}
 """States after which nothing comes unless we act."""
 EXACT_INTEGER: Final = 2**53
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+"""No metadata."""
 
 
 class Dialect(StrEnum):
@@ -118,7 +121,9 @@ def request_body(dialect: Dialect, method: Method, params: Mapping[str, object])
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def message_params(dialect: Dialect, text: str, *, context_id: str = "", task_id: str = "") -> dict[str, object]:
+def message_params(
+    dialect: Dialect, text: str, *, context_id: str = "", task_id: str = "", metadata: Mapping[str, str] = NOTHING
+) -> dict[str, object]:
     """Params of a send: one text part under a fresh message id."""
     message: dict[str, object] = {"messageId": uuid.uuid4().hex}
     if dialect is Dialect.V03:
@@ -129,6 +134,8 @@ def message_params(dialect: Dialect, text: str, *, context_id: str = "", task_id
         message["contextId"] = context_id
     if task_id:
         message["taskId"] = task_id
+    if metadata:
+        message["metadata"] = dict(metadata)
     if dialect is Dialect.V03:
         return {
             "message": message,

@@ -35,8 +35,8 @@ class Draw:
     opening: str
     """Digest of the first message: the A2A message names no task."""
     repeat: int
-    """How many conversations this process has begun with the same opening before this one: repeated trials of a task
-    must not draw the same sample."""
+    """Number of the sample: as the evaluator gives it, else how many conversations this process has begun with the same
+    opening before this one. Repeated trials of a task must not draw the same sample."""
 
 
 class ModelSession:

@@ -12,7 +12,6 @@ from services.contract.endpoints import key_of
 from services.contract.results import Section
 from services.runner.evaluate.asked import SELF_EVAL, Asked
 from services.runner.rollouts.export import BASELINE, EVALUATED
-from services.runner.run import RESUMED_SEED
 from services.runner.scenario import GREEN, AgentSpec, Scenario
 
 PURPLE: Final = "purple"
@@ -165,6 +164,6 @@ def _purple(
             "PURPLE_LLM_TEMPERATURE": str(sampling.temperature),
             **{name: str(value) for name, value in drawing.items() if value is not None},
             "PURPLE_MAX_TOKENS": str(asked.max_tokens),
-            "PURPLE_SEED": f"${{{RESUMED_SEED}:-{asked.seed}}}",
+            "PURPLE_SEED": str(asked.seed),
         },
     )

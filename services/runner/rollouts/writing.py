@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from datetime import datetime
@@ -21,6 +22,7 @@ from services.runner.run import Listener
 log = structlog.get_logger()
 
 REFRESH_S: Final = 30.0
+LONGEST_NAME: Final = 60
 _PAUSE: Final = 10
 """Times as long as the last writing took is the least time to the next."""
 _TO_THE_SECOND: Final = len("2026-01-01T00:00:00")
@@ -39,10 +41,16 @@ def write_rollouts(results_dir: Path, run_id: str) -> list[Path]:
     names = sorted({trial.benchmark for trial in run.plan.trials})
     written: list[Path] = []
     for name in names:
-        path = results_dir / f"{name}_rollouts" / f"{strategy_of(run, said.values())}_{name}_{began}.json"
+        plain = _plain(name)
+        path = results_dir / f"{plain}_rollouts" / f"{_plain(strategy_of(run, said.values()))}_{plain}_{began}.json"
         write_text(path, rollout_file(run, rows, said, benchmark=name).model_dump_json(indent=1) + "\n")
         written.append(path)
     return written
+
+
+def _plain(name: str) -> str:
+    """A name that an agent gave, as part of a file name: it never leaves the folder."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:LONGEST_NAME] or "unnamed"
 
 
 def _second_of(run: RunRecord, journal: Journal) -> str:

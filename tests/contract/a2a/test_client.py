@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from contextlib import AsyncExitStack
 
 import pytest
 from aiohttp import web
@@ -70,6 +71,19 @@ class TestReplies:
 
         assert (reply.text, reply.state, reply.size) == ("42", "completed", 2)
         assert agent.calls == ["stream" if streaming else "send"]
+
+    @pytest.mark.parametrize("streaming", [False, True])
+    async def test_every_message_of_a_conversation_carries_its_metadata(self, dialect: str, *, streaming: bool) -> None:
+        async with raw_agent(dialect, replies("42"), streaming=streaming) as agent, AsyncExitStack() as stack:
+            client = AgentClient(agent.url, timings=QUICK)
+            stack.push_async_callback(client.aclose)
+            numbered, plain = client.conversation(metadata={"assay/sample": "3"}), client.conversation()
+            for talk in (numbered, numbered, plain):
+                await talk.ask("What is 6 x 7?", asyncio.get_running_loop().time() + 20)
+
+        messages = [body["params"]["message"] for body in agent.bodies]
+        assert [message.get("metadata") for message in messages] == [{"assay/sample": "3"}] * 2 + [None]
+        assert messages[1]["contextId"]
 
     async def test_a_bare_message_is_a_reply(self, dialect: str) -> None:
         async def manner(call: Call) -> web.StreamResponse:

@@ -101,6 +101,27 @@ class TestMessages:
         tasks = [answer if dialect == "0.3" else answer["task"] for answer in answers]
         assert [here.peer.texts(task["artifacts"][0]) for task in tasks] == [["a\nb"], [""]]
 
+    async def test_the_agent_sees_metadata_that_are_strings_within_bounds(self, dialect: str) -> None:
+        sent = {
+            "assay/sample": "3",
+            "number": 3,
+            "object": {"a": "b"},
+            "none": None,
+            "long": "x" * 1_001,
+            "k" * 1_001: "",
+        }
+        many = {f"key{number:03}": "x" for number in range(100)}
+        async with scene(dialect) as here:
+            seen = []
+            for metadata in (None, sent, many):
+                params = here.peer.message("metadata")
+                params["message"] |= {} if metadata is None else {"metadata": metadata}
+                result = (await here.peer.call("send", params))["result"]
+                seen.append(json.loads(here.peer.texts(here.peer.unwrapped(result)["artifacts"][0])[0]))
+
+        assert seen[:2] == [{}, {"assay/sample": "3"}]
+        assert seen[2] == dict.fromkeys(sorted(many)[:32], "x")
+
     async def test_a_message_keeps_its_context_and_gets_one_when_it_has_none(self, dialect: str) -> None:
         async with scene(dialect) as here:
             first = await here.peer.send("say a")

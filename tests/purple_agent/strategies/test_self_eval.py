@@ -319,5 +319,5 @@ async def test_what_looks_like_a_key_is_masked_in_every_text_of_the_trace_that_g
 
 
 def _session(peer: Peer) -> Session:
-    terms = Terms(trial="t", reply_timeout_s=60.0, deadline=deadline(), places=asyncio.Semaphore(1))
+    terms = Terms(trial="t", sample=0, reply_timeout_s=60.0, deadline=deadline(), places=asyncio.Semaphore(1))
     return Session(peer.client, terms)

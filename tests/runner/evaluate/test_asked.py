@@ -191,6 +191,6 @@ def test_a_key_is_passed_on_by_name_and_the_word_none_is_no_key(variables: dict[
         "PURPLE_TOP_P": "0.95",
         "PURPLE_TOP_K": "20",
         "PURPLE_MAX_TOKENS": "32768",
-        "PURPLE_SEED": "${ASSAY_RESUMED_SEED:-0}",
+        "PURPLE_SEED": "0",
     }
     assert found.purple.args[-2:] == ("--iterations", "3")

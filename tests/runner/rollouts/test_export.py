@@ -98,6 +98,19 @@ def test_the_file_lies_where_the_guide_says_and_holds_the_layout(tmp_path: Path)
     assert [used["input_tokens"] for used in file["tokens"]["by_iteration"]] == [10, 30, None]
 
 
+def test_a_strategy_that_an_agent_made_up_cannot_name_a_file_outside_the_folder(tmp_path: Path) -> None:
+    told = chained(make_row(BETA[0]))
+    turn = Turn(
+        question="?", reply=Reply(text="right", trace=Trace(strategy="../../../evil /x", iterations=CHAIN.iterations))
+    )
+    hostile = told.model_copy(update={"transcript": Transcript(turns=(turn,))})
+
+    paths = write_rollouts(tmp_path / "results", stored(tmp_path / "results", [hostile]))
+
+    assert [path.name.split("_beta_")[0] for path in paths if path.parent.name == "beta_rollouts"] == ["_evil_x"]
+    assert all(path.is_relative_to(tmp_path / "results") and ".." not in path.parts for path in paths)
+
+
 def test_every_solution_of_a_chain_is_told_with_its_verdict(tmp_path: Path) -> None:
     trial = written(tmp_path, [chained(make_row(BETA[0]))])["results"][0]
 
