@@ -163,20 +163,18 @@ async def test_cancel_ends_in_flight_and_waiting_trials_as_cancelled_and_keeps_t
 
 async def test_no_trial_begins_while_there_is_no_room_for_its_row() -> None:
     rows: list[TaskResult] = []
-    has_room = asyncio.Event()
+    full, has_room = asyncio.Event(), asyncio.Event()
     agent = ScriptedAgent(echo)
 
     async def room() -> None:
         if len(rows) >= 2:
+            full.set()
             await has_room.wait()
 
     limits = replace(FAST, max_concurrency=1)
     assessment = Assessment(prepared(tasks=5), agent, Tools(), limits=limits, emit=rows.append, room=room)
     running = asyncio.create_task(assessment.run())
-    while len(rows) < 2:
-        await asyncio.sleep(0)
-    for _ in range(100):
-        await asyncio.sleep(0)
+    await full.wait()
     held = sum(agent.asked.values())
     has_room.set()
     await running

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pydantic import JsonValue
 
 from services.runner.audit.audit import Audit
-from services.runner.audit.exploits import Finding
+from services.runner.audit.exploits import Finding, exploits
 from services.runner.summary import aligned
 
 HEAD = ("exploit", "benchmark", "peer", "here", "at most", "")
@@ -30,7 +30,8 @@ def markdown_of(found: Audit) -> str:
         "| exploit | peer | " + " | ".join(benchmarks) + " |",
         "|---|---|" + "---|" * len(benchmarks),
     ]
-    for exploit in dict.fromkeys(finding.exploit for finding in found.findings):
+    played = {finding.exploit for finding in found.findings}
+    for exploit in (known.name for known in exploits() if known.name in played):
         own = {finding.benchmark: finding for finding in found.findings if finding.exploit == exploit}
         peer = next(iter(own.values())).peer
         cells = [_cell(own[name]) if name in own else "" for name in benchmarks]

@@ -82,8 +82,12 @@ async def test_the_ends_of_the_share_are_none_and_all(share: str, failing: int) 
         ("crash-rate", "needs a number after the colon, got ''"),
         ("crash-rate:1.5", "needs a share from 0 to 1, got '1.5'"),
         ("crash-rate:nan", "needs a share from 0 to 1, got 'nan'"),
+        (
+            "cheating-code:guess",
+            "needs one of equal, exit, early-exit, forged, frames, patched after the colon, got 'guess'",
+        ),
         ("slow:-1", "needs seconds from 0 to 86,400, got '-1'"),
-        ("", "known: blank, buy-each-step, constant,"),
+        ("", "known: blank, buy-each-step, cheating-code, constant,"),
     ],
 )
 def test_a_wrong_name_or_argument_is_refused_with_the_remedy(spec: str, remedy: str) -> None:
@@ -93,8 +97,23 @@ def test_a_wrong_name_or_argument_is_refused_with_the_remedy(spec: str, remedy: 
     assert remedy in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("question", "name"),
+    [
+        ("Write the Python function `total` so that it does what its docstring says.", "total"),
+        ("```python\ndef area(a, b):\n```", "area"),
+        ("Read a number and print it.", "solve"),
+    ],
+)
+async def test_a_cheating_program_bears_the_name_it_is_asked_for(question: str, name: str) -> None:
+    text = await said("cheating-code:exit", question)
+
+    assert f"def {name}(" in text
+
+
 @pytest.mark.parametrize("name", BASELINES)
 async def test_every_baseline_answers_a_question_the_same_way_twice(name: str) -> None:
-    spec = f"{name}:0" if name in {"crash-rate", "selective-failure", "slow"} else name
+    arguments = {"crash-rate": ":0", "selective-failure": ":0", "slow": ":0", "cheating-code": ":exit"}
+    spec = name + arguments.get(name, "")
 
     assert await said(spec) == await said(spec)
