@@ -339,8 +339,15 @@ def _datasets(plan: Plan, by_key: Mapping[str, TaskResult]) -> dict[str, Dataset
             interval_high=None if interval is None else 100 * interval.high,
             measures=_measures(plan, benchmark.name, trials, by_key),
             by_stratum=_by_stratum(plan, benchmark.name, trials, by_key),
+            scored_by=_scored_by(trials, by_key),
         )
     return scores
+
+
+def _scored_by(trials: Sequence[PlannedTrial], by_key: Mapping[str, TaskResult]) -> dict[str, int]:
+    """Most frequent first."""
+    rows = [by_key[trial.key] for trial in trials if trial.key in by_key]
+    return dict(Counter(row.scored_by for row in rows if row.scored_by).most_common())
 
 
 def _measures(

@@ -250,6 +250,8 @@ class DatasetScore(_Row):
     """Where trials were repeated, or the benchmark measures more than its score."""
     by_stratum: dict[str, Measure] = Field(default_factory=dict)
     """Mean score of each task type, 0..1; empty when there is only one."""
+    scored_by: dict[str, int] = Field(default_factory=dict)
+    """Scored trials by what decided: rule, sandbox method or judge."""
 
 
 class AssessmentResult(_Row):

@@ -44,6 +44,7 @@ def _measures(report: Report) -> list[str]:
     body = [
         (f"{item.benchmark} {item.name}", _points(item.value), _range(item.low, item.high), str(item.n))
         for item in report.view.measures
+        if not item.is_stratum
     ]
     return ["", *aligned([("measure", "value", "95 % interval", "n"), *body])] if body else []
 

@@ -232,6 +232,14 @@ def test_a_result_carries_measures_for_repeated_trials_and_for_facts_beyond_the_
     assert list(scores["code"].measures.pass_at) == [1]
 
 
+def test_what_decided_is_counted() -> None:
+    trials = planned("code", Section.CODE, tasks=4)
+    deciders = ["pairs", "guarded", "pairs", ""]
+    rows = [row(trial).model_copy(update={"scored_by": by}) for trial, by in zip(trials, deciders, strict=True)]
+
+    assert aggregate(plan_of(*trials), rows, metadata={}).dataset_scores["code"].scored_by == {"pairs": 2, "guarded": 1}
+
+
 def test_scores_by_task_type_stand_beside_the_score() -> None:
     trials = planned("code", Section.CODE, tasks=3)
     mixed = [replace(trial, stratum="hard" if trial.task_id == "code-2" else "easy") for trial in trials]

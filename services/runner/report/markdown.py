@@ -39,6 +39,14 @@ def render_markdown(view: ReportView) -> str:
             if section.score.sub_scores
         ),
         *_measures(view),
+        "## Who decided",
+        _table(
+            ["benchmark", "rule, method or judge, with its trials"],
+            [
+                [name, ", ".join(f"{decider} {number}" for decider, number in score.scored_by.items()) or UNKNOWN]
+                for name, score in view.result.dataset_scores.items()
+            ],
+        ),
         "## Outcomes",
         _table(["outcome", "trials"], [[words(label), str(number)] for label, number in view.outcomes]),
         *_faults(view),

@@ -1,4 +1,4 @@
-"""What a report shows of `Measures`: one line a measure, for the terminal, Markdown and the page alike."""
+"""What a report shows of `Measures` and task types: one line each, for the terminal, Markdown and the page alike."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ class MeasureLine:
     """Tasks in the mean; trials, where the name says so."""
     left_out: int
     """Tasks that could not enter it."""
+    is_stratum: bool = False
+    """The score of one task type; the terminal leaves those to the pages, since a benchmark may have dozens."""
 
 
 def lines_of(scores: Mapping[str, DatasetScore]) -> list[MeasureLine]:
@@ -34,9 +36,11 @@ def lines_of(scores: Mapping[str, DatasetScore]) -> list[MeasureLine]:
             high=None if measure.upper is None else 100 * measure.upper,
             n=measure.n,
             left_out=measure.left_out,
+            is_stratum=is_stratum,
         )
         for benchmark, score in scores.items()
-        for name, measure in _named(score)
+        for is_stratum, found in ((False, _named(score)), (True, _strata(score)))
+        for name, measure in found
     ]
 
 
@@ -55,4 +59,7 @@ def _named(score: DatasetScore) -> Iterator[tuple[str, Measure]]:
             moved = f"{step.to_right} became right, {step.to_wrong} wrong" if step.iteration else "the first solutions"
             accuracy = Measure(value=step.accuracy, n=step.n, lower=step.lower, upper=step.upper)
             yield f"right as of iteration {step.iteration} (n trials; {moved})", accuracy
+
+
+def _strata(score: DatasetScore) -> Iterator[tuple[str, Measure]]:
     yield from ((f"score of {stratum}", measure) for stratum, measure in score.by_stratum.items())
