@@ -3,6 +3,7 @@
 from contextlib import closing
 from pathlib import Path
 
+from services.contract.conversation import Iteration, Reply, Trace, Transcript, Turn
 from services.contract.outcomes import Outcome
 from services.contract.results import TaskResult
 from services.runner.journal import Journal
@@ -81,3 +82,22 @@ def test_a_k_beyond_the_trials_is_unknown_with_its_tasks_counted(tmp_path: Path)
         "unknown",
         "0",
     ]
+
+
+def test_the_page_shows_how_an_agent_says_it_came_to_its_answer_as_text(tmp_path: Path) -> None:
+    plan = make_plan(tasks=1)
+    trace = Trace(
+        strategy="<b>chain</b>",
+        iterations=(Iteration(solution="first <try>"), Iteration(report="looks right", verdict="yes")),
+    )
+    said = Transcript(turns=(Turn(question="?", reply=Reply(text="first <try>", trace=trace)),))
+    with closing(Journal.open(tmp_path)) as journal:
+        run = make_run(plan)
+        journal.create_run(run)
+        journal.record(run.id, make_row(plan.trials[0]).model_copy(update={"transcript": said}))
+        page = write_report(journal, run.id, tmp_path / run.id).html.read_text(encoding="utf-8")
+
+    assert "How the agent says it came to this: &lt;b&gt;chain&lt;/b&gt;, 2 solutions" in page
+    assert "its own verdict: yes" in page
+    assert page.count("first &lt;try&gt;") == 2  # the reply, and the solution that was carried on
+    assert "<b>chain</b>" not in page
