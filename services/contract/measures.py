@@ -57,6 +57,19 @@ def measures(
     )
 
 
+def mean_over_tasks(values: Sequence[float | None], *, one_trial_each: bool, seed: int) -> Measure:
+    """The mean of the values that are known, one a task, 0..1, with its interval; `seed` is that of the bootstrap."""
+    known = [value for value in values if value is not None]
+    interval = score_interval(known, one_trial_each=one_trial_each, seed=seed)
+    return Measure(
+        value=sum(known) / len(known) if known else None,
+        n=len(known),
+        left_out=len(values) - len(known),
+        lower=None if interval is None else interval.low,
+        upper=None if interval is None else interval.high,
+    )
+
+
 class _Mean:
     """Means over the tasks of one benchmark."""
 
@@ -84,15 +97,7 @@ class _Mean:
 
     def over_tasks(self, values: Sequence[float | None]) -> Measure:
         """The mean of what is known, with its interval."""
-        known = [value for value in values if value is not None]
-        interval = score_interval(known, one_trial_each=self._one_trial_each, seed=self._seed)
-        return Measure(
-            value=sum(known) / len(known) if known else None,
-            n=len(known),
-            left_out=len(values) - len(known),
-            lower=None if interval is None else interval.low,
-            upper=None if interval is None else interval.high,
-        )
+        return mean_over_tasks(values, one_trial_each=self._one_trial_each, seed=self._seed)
 
 
 def _number(row: TaskResult, name: str) -> float | None:
