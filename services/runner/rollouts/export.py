@@ -9,8 +9,7 @@ from typing import Final
 from pydantic import JsonValue, TypeAdapter
 
 from services.contract.conversation import Trace, Transcript, Usage
-from services.contract.estimators import score_interval
-from services.contract.measures import ITERATIONS, measures
+from services.contract.measures import ITERATIONS, mean_over_tasks, measures
 from services.contract.outcomes import POLICY
 from services.contract.results import Measure, Section, TaskResult
 from services.contract.seeds import derive
@@ -119,15 +118,8 @@ def _metrics(run: RunRecord, by_key: Mapping[str, TaskResult], *, benchmark: str
 
 def _score(tasks: Sequence[Sequence[TaskResult | None]], *, seed: int) -> Measure:
     scores = [[row.score for row in rows if row is not None and row.score is not None] for rows in tasks]
-    known = [sum(found) / len(found) for found in scores if found]
-    interval = score_interval(known, one_trial_each=all(len(rows) == 1 for rows in tasks), seed=seed)
-    return Measure(
-        value=sum(known) / len(known) if known else None,
-        n=len(known),
-        left_out=len(scores) - len(known),
-        lower=None if interval is None else interval.low,
-        upper=None if interval is None else interval.high,
-    )
+    means = [sum(found) / len(found) if found else None for found in scores]
+    return mean_over_tasks(means, one_trial_each=all(len(rows) == 1 for rows in tasks), seed=seed)
 
 
 def _bound(tasks: Iterable[Sequence[TaskResult | None]], *, unscored: float) -> float:
