@@ -151,7 +151,7 @@ class AssessmentConfig(BaseModel):
     entry_keys: dict[str, JsonValue] = Field(default_factory=dict)
     """`split`, `subset`, `visible_tests` and the other ENTRY_KEYS of the request."""
     k: Ks = None
-    """Which pass@k and pass^k are reported; absent: 1, 5, 10 and 100 as far as there are trials."""
+    """Which pass@k and pass^k are reported; absent: 1, 5, 10, 100 and the number of trials, as far as there are trials."""
     judge: dict[str, JsonValue] | None = None
     """Merged into the suite's `llm_eval`, key by key."""
     sampling_strategy: Annotated[Strategy | None, BeforeValidator(_blank_is_absent)] = None

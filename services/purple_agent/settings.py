@@ -23,7 +23,7 @@ class Settings(BaseModel):
 
     strategy: StrategyName = "direct"
     iterations: int = Field(default=8, ge=0, lt=MOST_ITERATIONS)
-    """Of `self_eval_sequential`, after the first solution; green scores the first 64 solutions of a chain."""
+    """Of `self_eval_sequential`, after the first solution; green scores the first 32 solutions of a chain."""
     verify_temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     decide_temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     refine_temperature: float = Field(default=0.7, ge=0, allow_inf_nan=False)

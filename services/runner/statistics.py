@@ -5,7 +5,7 @@ Scores and their intervals come from `contract.aggregation`; formulas from `cont
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +36,15 @@ class Quantiles:
     largest: float
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownIssue:
+    """How many of the tasks asked have one known fault of their data set."""
+
+    benchmark: str
+    kind: str
+    tasks: int
+
+
 def faults(rows: Iterable[TaskResult]) -> list[Fault]:
     """Failures by benchmark, outcome and kind, most frequent first."""
     counts: Counter[tuple[str, Outcome, str]] = Counter()
@@ -49,6 +58,19 @@ def faults(rows: Iterable[TaskResult]) -> list[Fault]:
     return [
         Fault(benchmark=key[0], outcome=key[1], kind=key[2], count=count, example=examples[key])
         for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]
+
+
+def known_issues(rows: Iterable[TaskResult]) -> list[KnownIssue]:
+    """Known faults of the data that rows name in their metric `known_issues`, by benchmark and kind."""
+    tasks: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in rows:
+        for kind in str(row.metrics.get("known_issues") or "").split(","):
+            if kind:
+                tasks[row.benchmark, kind].add(row.task_id)
+    return [
+        KnownIssue(benchmark=benchmark, kind=kind, tasks=len(found))
+        for (benchmark, kind), found in sorted(tasks.items())
     ]
 
 

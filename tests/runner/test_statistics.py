@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.contract.outcomes import Outcome
-from services.runner.statistics import faults, histogram, quantiles, usage_total
+from services.runner.statistics import faults, histogram, known_issues, quantiles, usage_total
 from tests.runner.support.rows import make_plan, make_row
 
 
@@ -56,3 +56,19 @@ def test_unknown_usage_stays_unknown_in_a_sum() -> None:
     total = usage_total(make_row(trial) for trial in trials)
 
     assert (total.input_tokens, total.output_tokens, total.cost_usd) == (240, 80, None)
+
+
+def test_known_faults_of_the_data_are_counted_by_task() -> None:
+    trials = make_plan(tasks=2, trials=2).trials
+    rows = [
+        make_row(trial).model_copy(update={"metrics": {"known_issues": "vacuous_asserts,self_comparison"}})
+        for trial in trials[:2]
+    ]
+    rows += [make_row(trial).model_copy(update={"metrics": {"known_issues": ""}}) for trial in trials[2:]]
+
+    found = known_issues(rows)
+
+    assert {(issue.benchmark, issue.kind, issue.tasks) for issue in found} == {
+        (trials[0].benchmark, "self_comparison", 1),
+        (trials[0].benchmark, "vacuous_asserts", 1),
+    }

@@ -24,7 +24,7 @@ from services.green_agent.data.shelf import Kept, Shelf
 from services.green_agent.data.store import DataError, Located
 from services.green_agent.data.streams import StreamedRow, json_with_long_integers, jsonl_rows
 from services.green_agent.scoring.code import programs, stdio, verdicts
-from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeConfig, CodeTask
+from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeTask, FunctionConfig
 from services.green_agent.scoring.code.extraction import Program, extract_python
 from services.green_agent.scoring.code.returns import Call, verdict_by_returns
 from services.green_agent.scoring.code.selfcheck import checked
@@ -57,7 +57,7 @@ Write the function `{name}`, or a class `Solution` with this method. It is calle
 reads no input and prints nothing."""
 
 
-class AppsConfig(CodeConfig):
+class AppsConfig(FunctionConfig):
     """Suite entry of APPS."""
 
     path: str | None = None
@@ -129,6 +129,7 @@ class AppsTask(CodeTask):
 @dataclass(kw_only=True, slots=True)
 class _Report:
     origin: str = ""
+    verified: bool = False
     rows: int = 0
     by_mode: Counter[str] = field(default_factory=Counter)
     untestable: dict[str, list[str]] = field(default_factory=dict)
@@ -151,7 +152,7 @@ class Apps(CodeBenchmark[AppsConfig, AppsTask]):
         self._report = _Report()
         try:
             found = self._located()
-            self._report.origin = found.origin
+            self._report.origin, self._report.verified = found.origin, found.verified
             tasks = [task for row in jsonl_rows(found.path) if (task := self._task(row)) is not None]
         except (DataError, ValidationError) as error:
             raise DatasetError(f"{NAME}: {error}") from error
@@ -169,6 +170,7 @@ class Apps(CodeBenchmark[AppsConfig, AppsTask]):
         """Source, rows read, problems by mode, and rows left out by reason."""
         return {
             "source": self._report.origin,
+            "dataset_verified": self._report.verified,
             "rows": self._report.rows,
             "problems": dict(self._report.by_mode),
             "untestable": {

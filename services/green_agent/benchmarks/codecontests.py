@@ -148,6 +148,7 @@ class CodeContestsTask(CodeTask):
 @dataclass(kw_only=True, slots=True)
 class _Report:
     origins: list[str] = field(default_factory=list)
+    verified: bool = False
     rows: int = 0
     left_out: dict[str, list[str]] = field(default_factory=dict)
     """Ids by reason."""
@@ -172,6 +173,7 @@ class CodeContests(CodeBenchmark[CodeContestsConfig, CodeContestsTask]):
         try:
             files = self._located()
             self._report.origins = [found.origin for found in files]
+            self._report.verified = all(found.verified for found in files)
             tasks = [task for found in files for task in self._of_file(found.path)]
         except (DataError, ValidationError) as error:
             raise DatasetError(f"{NAME}: {error}") from error
@@ -189,6 +191,7 @@ class CodeContests(CodeBenchmark[CodeContestsConfig, CodeContestsTask]):
         """
         return {
             "sources": list(self._report.origins),
+            "dataset_verified": self._report.verified,
             "rows": self._report.rows,
             "rows_published": PUBLISHED_ROWS[self.config.split] if self.config.path is None else None,
             "left_out": {

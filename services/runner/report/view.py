@@ -87,6 +87,7 @@ class ReportView:
     latency_bins: list[tuple[float, float, int]]
     usage: Usage
     measures: list[MeasureLine]
+    known_issues: list[statistics.KnownIssue]
     retried: int
     duration_s: float | None
     trials: list[TrialView]
@@ -132,6 +133,7 @@ def build_view(
         latency_bins=statistics.histogram(spoken, bins=24),
         usage=statistics.usage_total(rows),
         measures=lines_of(result.dataset_scores),
+        known_issues=statistics.known_issues(rows),
         retried=sum(bool(row.attempts) for row in rows),
         duration_s=_duration_s(run),
         trials=trials,

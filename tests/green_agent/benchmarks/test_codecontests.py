@@ -165,6 +165,7 @@ class TestTasks:
 
         assert benchmark.notes() == {
             "sources": [f"mirror codecontests/data/test-0000{n}-of-00002-9c49eeff30aacaa8.parquet" for n in (0, 1)],
+            "dataset_verified": False,
             "rows": 6,
             "rows_published": 165,
             "left_out": {

@@ -92,15 +92,15 @@ def test_offline_nothing_is_asked(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_folder_takes_the_place_of_the_release(hub: Hub, tmp_path: Path) -> None:
-    (tmp_path / "from" / "mbpp_plus").mkdir(parents=True)
-    (tmp_path / "from" / "mbpp_plus" / "MbppPlus.jsonl.gz").write_bytes(b"rows")
+    (tmp_path / "from" / "humaneval_plus").mkdir(parents=True)
+    (tmp_path / "from" / "humaneval_plus" / "HumanEvalPlus.jsonl.gz").write_bytes(b"rows")
 
-    pulled = pull("mbpp_plus", folder=tmp_path / "from", revision=None, update=False)
-    located = Store(folders=(), mirror=None).member("mbpp_plus", "MbppPlus.jsonl.gz")
+    pulled = pull("humaneval_plus", folder=tmp_path / "from", revision=None, update=False)
+    located = Store(folders=(), mirror=None).member("humaneval_plus", "HumanEvalPlus.jsonl.gz")
 
     assert (pulled.files, pulled.fetched, pulled.revision[:6]) == (1, 1, "local-")
     assert located.path.read_bytes() == b"rows"
-    assert [(one.files, one.faults) for one in check("mbpp_plus", None)] == [(1, ())]
+    assert [(one.files, one.faults) for one in check("humaneval_plus", None)] == [(1, ())]
     assert hub.requests == []
 
 

@@ -25,7 +25,7 @@ from services.green_agent.data.loading import Row, load_jsonl
 from services.green_agent.data.registry import Source, known_issues, source
 from services.green_agent.data.store import DataError, Located
 from services.green_agent.scoring.code import questions, verdicts
-from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeConfig, CodeTask
+from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeTask, FunctionConfig
 from services.green_agent.scoring.code.calling import Ran, run_calls
 from services.green_agent.scoring.code.extraction import Program, extract_python
 from services.green_agent.scoring.code.plus import ANYTHING_GOES, check_of, holds
@@ -38,7 +38,7 @@ OTHER_ARGUMENTS: Final = "other_arguments"
 """Kind of the known issue of rows whose inputs are not those of their asserts."""
 
 
-class PlusConfig(CodeConfig):
+class PlusConfig(FunctionConfig):
     """Keys that both entries have."""
 
     path: str | None = None
@@ -110,7 +110,11 @@ class EvalPlus(CodeBenchmark[C, PlusTask], Generic[C, R]):
             tasks = [self._task(row, published) for row, published in rows if row.task_id not in left_out]
         except (DataError, ValidationError, SyntaxError, ValueError) as error:
             raise DatasetError(f"{self.name}: {error}") from error
-        self._found = {"source": located.origin, "vacuous_left_out": list[JsonValue](left_out)}
+        self._found = {
+            "source": located.origin,
+            "dataset_verified": located.verified,
+            "vacuous_left_out": list[JsonValue](left_out),
+        }
         return checked(self.name, tasks)
 
     def notes(self) -> Mapping[str, JsonValue]:

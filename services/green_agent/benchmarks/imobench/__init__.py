@@ -131,6 +131,7 @@ class Imobench(Benchmark[ImobenchConfig, Task]):
         kept = [task for task in tasks if self._is_asked(task.category)]
         self._notes["answers"] = {
             "source": located.origin,
+            "dataset_verified": located.verified,
             "version": self.config.version,
             "tasks": len(kept),
             "by_category": dict(Counter(task.category for task in kept)),
@@ -146,6 +147,7 @@ class Imobench(Benchmark[ImobenchConfig, Task]):
         kept = [task for task in tasks if self._is_asked(task.category)]
         self._notes["proofs"] = {
             "source": located.origin,
+            "dataset_verified": located.verified,
             "tasks": len(kept),
             "scale": self.config.scale,
             "judge_repeats": self.config.judge_repeats,

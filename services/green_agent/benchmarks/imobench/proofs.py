@@ -19,9 +19,9 @@ from services.green_agent.benchmarks.base import DatasetError, Score, ScoringToo
 from services.green_agent.data.loading import content_sha256
 from services.green_agent.data.rows import read_csv
 from services.green_agent.data.store import DataError, Located, Store
+from services.green_agent.scoring.code.fences import without_reasoning
 from services.green_agent.scoring.math import rubric
 from services.green_agent.scoring.math.rubric import Exam, Grading, Permitted
-from services.green_agent.scoring.numbers import without_thoughts
 from services.green_agent.scoring.ruling import unjudged
 
 DATA: Final = "imobench"
@@ -104,7 +104,7 @@ async def score_proof(
     task: ProofTask, transcript: Transcript, tools: ScoringTools, *, permitted: Permitted, repeats: int
 ) -> Score:
     """Have the proof graded. Raises Failure without a judge, without a proof, or without a valid verdict."""
-    proof = without_thoughts(transcript.answer).strip()
+    proof = without_reasoning(transcript.answer).strip()
     if not proof:
         raise Failure(Outcome.AGENT_ERROR, "empty", "the reply holds no proof")
     if tools.judge is None:

@@ -76,7 +76,7 @@ class LcbPro(CodeBenchmark[LcbProConfig, LcbProTask]):
 
     def __init__(self, config: LcbProConfig, setting: Setting) -> None:
         super().__init__(config, setting)
-        self._found = Problems(problems=(), origins=(), rows={}, changed=())
+        self._found = Problems(problems=(), origins=(), verified=False, rows={}, changed=())
 
     def tasks(self) -> Sequence[LcbProTask]:
         """One task a problem, whichever splits it is in. Raises DatasetError.
@@ -99,6 +99,7 @@ class LcbPro(CodeBenchmark[LcbProConfig, LcbProTask]):
         """Sources, rows by split, problems, and problems whose rows differ between splits."""
         return {
             "sources": list(self._found.origins),
+            "dataset_verified": self._found.verified,
             "rows": dict(self._found.rows),
             "problems": len(self._found.problems),
             "rows_that_differ_between_splits": list(self._found.changed),

@@ -59,7 +59,7 @@ async def run_checked(cells: Cells, case: JudgedCase, *, source: str) -> Ran:
     if failed is not None:
         return Ran(word=failed, job=quiet)
     check = await _check(cells, case, output=job.stdout)
-    if check.limit is not None:
+    if check.limit is not None or (check.exit_status or 0) < 0:
         return await _too_much_for_the_checker(cells, case, check, quiet)
     return _ran(case, quiet, check.exit_status)
 
@@ -116,14 +116,15 @@ async def _check(cells: Cells, case: JudgedCase, *, output: str) -> JobResult:
 
 
 async def _too_much_for_the_checker(cells: Cells, case: JudgedCase, check: JobResult, job: JobResult) -> Ran:
-    """A checker at its limits: the fault of the output if the expected answer can be checked, else of the checker.
+    """A checker that crashed or met a limit: the fault of the output if the expected answer can be checked, else its own.
 
     Otherwise a program could have itself left unscored by printing what checkers choke on.
     """
     control = await _check(cells, case, output=case.answer or "")
     if control.limit is None and control.exit_status in WORDS:
         return Ran(word=Word.WA, job=job)
-    raise broken(case.problem_id, f"the checker ended at its {check.limit} limit")
+    how = f"at its {check.limit} limit" if check.limit is not None else f"with exit status {check.exit_status}"
+    raise broken(case.problem_id, f"the checker ended {how}")
 
 
 def _ran(case: JudgedCase, job: JobResult, exit_status: int | None) -> Ran:

@@ -52,6 +52,7 @@ class Problems:
 
     problems: Sequence[Problem]
     origins: tuple[str, ...]
+    verified: bool
     rows: Mapping[str, int]
     """By split."""
     changed: tuple[str, ...]
@@ -81,6 +82,7 @@ def read_problems(store: Store, *, split: str) -> Problems:
     return Problems(
         problems=tuple(kept.values()),
         origins=tuple(file.origin for name in rows for file in files[name]),
+        verified=all(file.verified for name in rows for file in files[name]),
         rows=rows,
         changed=tuple(dict.fromkeys(changed)),
     )

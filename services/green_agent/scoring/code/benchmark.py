@@ -28,8 +28,13 @@ class CodeConfig(DatasetConfig):
 
     score_intermediates: bool = True
     """Score the solutions on the way to an answer too, where the agent tells them; see `oracle_passed`."""
+
+
+class FunctionConfig(CodeConfig):
+    """Keys of entries that ask for functions, too."""
+
     sanitize: Literal["off", "entry_closure"] = "off"
-    """entry_closure: of a Python program only what the test reaches is run, through the entry point as a rule."""
+    """entry_closure: of a program only what the test reaches is run, through the entry point as a rule."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +77,11 @@ class CodeBenchmark(Benchmark[C, T], Generic[C, T]):
     @property
     def judging(self) -> tuple[str, ...]:
         """What the entry changes about how programs are judged, for the digests of tasks; empty when it changes nothing."""
-        return () if self.config.sanitize == "off" else (f"sanitize {self.config.sanitize}",)
+        return () if self._sanitize == "off" else (f"sanitize {self._sanitize}",)
+
+    @property
+    def _sanitize(self) -> Literal["off", "entry_closure"]:
+        return self.config.sanitize if isinstance(self.config, FunctionConfig) else "off"
 
     @abstractmethod
     def program(self, task: T, reply: str) -> Program | None:
@@ -92,10 +101,11 @@ class CodeBenchmark(Benchmark[C, T], Generic[C, T]):
         program = await asyncio.to_thread(self.program, task, reply)
         if program is None:
             return _without_program(task)
-        if self.config.sanitize == "entry_closure" and task.entry_point:
+        sanitize = self._sanitize if task.entry_point else "off"
+        if sanitize == "entry_closure":
             program = await asyncio.to_thread(_sanitized, program, task)
         verdict, cached = await self._known_verdict(task, trial, program, tools.sandbox)
-        metrics = {"sanitized": self.config.sanitize, "verdict_cached": cached}
+        metrics = {"sanitized": sanitize, "verdict_cached": cached}
         return await asyncio.to_thread(_score, task, program, verdict, metrics)
 
     async def _known_verdict(self, task: T, trial: int, program: Program, sandbox: Sandbox) -> tuple[Verdict, bool]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from services.green_agent.scoring.code.extraction import LONGEST_REPLY, Program
-from services.green_agent.scoring.code.fences import Block, blocks, without_reasoning
+from services.green_agent.scoring.code.extraction import Program
+from services.green_agent.scoring.code.fences import Block, blocks, searched
 
 _CPP_TAG: Final = re.compile(r"(?:cpp|c\+\+|cc|cxx)[0-9]{0,2}[a-z]?")
 _INCLUDE: Final = re.compile(r"^[ \t]*#[ \t]*include\b", re.MULTILINE)
@@ -30,7 +30,7 @@ def extract_cpp(reply: str) -> Program | None:
     Of the fenced blocks the last one tagged as C++ that includes a header or has a `main`; else the last of any tag that
     does; else the last one. Without any, the text from the first `#include` to the brace that closes `main`.
     """
-    text = without_reasoning(reply[-LONGEST_REPLY:].replace("\r\n", "\n").replace("\r", "\n"))
+    text = searched(reply)
     fenced = blocks(text, is_whole=lambda block: _FENCE.search(block) is None)
     if fenced:
         return Program(source=_chosen(fenced).text, shape="whole", place="fence")

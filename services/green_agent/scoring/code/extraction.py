@@ -9,14 +9,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from services.green_agent.scoring.code import programs
-from services.green_agent.scoring.code.fences import Block, blocks, without_reasoning
+from services.green_agent.scoring.code.fences import LONGEST_REPLY, Block, blocks, searched, with_line_feeds
 
 PYTHON_TAGS: Final = frozenset({"", "python", "python3", "py", "py3", "python2", "pycon", "ipython"})
 """Languages of blocks that may hold Python. A block tagged otherwise counts when it defines the entry point."""
-
-
-LONGEST_REPLY: Final = 1 << 20
-"""Characters of a reply that are searched, counted from its end: a program comes last, and searching stays within seconds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +31,7 @@ def extract_python(reply: str, *, prompt: str, entry_point: str) -> Program | No
     `prompt` is the code the agent was given (signature and docstring; empty when it was given none): what a whole program
     lacks of it is put before the program, and a body is put after it.
     """
-    text = without_reasoning(reply[-LONGEST_REPLY:].replace("\r\n", "\n").replace("\r", "\n"))
+    text = searched(reply)
     fenced = blocks(text, is_whole=programs.Syntax(entry_point).parses)
     # What was spent on finding the blocks does not count against choosing the last of them.
     code = _chosen(fenced, programs.Syntax(entry_point)) if fenced else text
@@ -55,7 +51,7 @@ def extract_continuation(reply: str, *, prompt: str, stops: tuple[str, ...]) -> 
     line that begins with one of `stops`. An agent that trims its replies loses the indentation of the first line, which is
     put back when only that makes a program.
     """
-    text = reply[:LONGEST_REPLY].replace("\r\n", "\n").replace("\r", "\n")
+    text = with_line_feeds(reply[:LONGEST_REPLY])
     lines = text.split("\n")
     # The first line begins one only after a prompt that ends a line.
     first = 0 if prompt.endswith("\n") else 1

@@ -23,6 +23,18 @@ _NAMES: Final = "(?:think|thinking|thought|reasoning)"
 _TAG: Final = re.compile(rf"^[ \t]*<{_NAMES}>|</{_NAMES}>", re.MULTILINE | re.IGNORECASE)
 _FENCE: Final = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([^\n]*)")
 _CLOSERS_TRIED: Final = 8
+LONGEST_REPLY: Final = 1 << 20
+"""Characters of a reply that are searched, counted from its end: a program comes last, and searching stays within seconds."""
+
+
+def searched(reply: str) -> str:
+    """The part of a reply that is searched for a program: without reasoning, lines ended by a line feed."""
+    return without_reasoning(with_line_feeds(reply[-LONGEST_REPLY:]))
+
+
+def with_line_feeds(text: str) -> str:
+    """The text with every line ended by a line feed alone."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def without_reasoning(reply: str) -> str:

@@ -15,8 +15,8 @@ from typing import Final
 from services.contract.execution import JobResult, Language, LimitHit, Limits
 from services.contract.execution import Program as ProgramJob
 from services.green_agent.scoring.code import programs
-from services.green_agent.scoring.code.extraction import LONGEST_REPLY, PYTHON_TAGS, Program
-from services.green_agent.scoring.code.fences import Block, blocks, without_reasoning
+from services.green_agent.scoring.code.extraction import PYTHON_TAGS, Program
+from services.green_agent.scoring.code.fences import Block, blocks, searched
 from services.green_agent.scoring.code.outputs import How, agreement
 from services.green_agent.scoring.code.verdicts import Cells, Verdict
 
@@ -196,7 +196,7 @@ def extract_script(reply: str) -> Program | None:
     Python, else the last. Without any block, the whole reply when it is Python that does something. To import or to call is
     to do something: sample output and prose of one word are expressions, too.
     """
-    text = without_reasoning(reply[-LONGEST_REPLY:].replace("\r\n", "\n").replace("\r", "\n"))
+    text = searched(reply)
     fenced = blocks(text, is_whole=programs.Syntax("").parses)
     if not fenced:
         return Program(source=text, shape="whole", place="reply") if _does_something(text) else None

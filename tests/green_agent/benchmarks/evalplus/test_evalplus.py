@@ -24,7 +24,6 @@ from services.green_agent.benchmarks.evalplus.benchmark import (
     MbppPlusConfig,
     PlusTask,
 )
-from services.green_agent.benchmarks.humaneval import data_file
 from services.green_agent.data.loading import load_jsonl
 from services.green_agent.data.registry import source
 from services.green_agent.data.store import Store
@@ -102,7 +101,11 @@ class TestTasks:
         asked = mbpp_plus(tmp_path, "mean", "anything", include_vacuous=True)
 
         assert [task.id for task in without.tasks()] == ["Mbpp/3"]
-        assert without.notes() == {"source": "path rows.jsonl", "vacuous_left_out": ["Mbpp/164"]}
+        assert without.notes() == {
+            "source": "path rows.jsonl",
+            "dataset_verified": False,
+            "vacuous_left_out": ["Mbpp/164"],
+        }
         assert [(task.id, task.issues) for task in asked.tasks()] == [
             ("Mbpp/3", ()),
             ("Mbpp/164", ("accepts_everything",)),
@@ -285,7 +288,8 @@ class TestScores:
     async def test_humaneval_plus_reads_rows_made_from_the_installed_package(
         self, sandbox: Sandbox, tmp_path: Path
     ) -> None:
-        original = {row["task_id"]: row for row in load_jsonl(source("humaneval"), data_file())}
+        data_file = Store(mirror=None).member("humaneval", "HumanEval.jsonl.gz")
+        original = {row["task_id"]: row for row in load_jsonl(source("humaneval"), data_file.path)}
         rows = [
             original["HumanEval/53"]
             | {"base_input": [[0, 1], [1, 0], [2, 3], [5, 7], [7, 5]], "plus_input": [[10**30, 1]], "atol": 0},

@@ -84,6 +84,7 @@ class TestTasks:
 
         assert benchmark.notes() == {
             "sources": [f"mirror lcb_pro/data/{name}-00000-of-00001.parquet" for name in (EARLY, LATE)],
+            "dataset_verified": False,
             "rows": {EARLY: 2, LATE: 3},
             "problems": 3,
             "rows_that_differ_between_splits": ["1A"],
@@ -196,7 +197,7 @@ class TestChecked:
         assert (first.metrics["cases_run"], first.metrics["checks_passed"]) == (1, 0)
         assert (every.metrics["cases_run"], every.metrics["checks_passed"], every.score) == (3, 1, 0.0)
 
-    @pytest.mark.parametrize("printed", ["break", "crash", "odd"])
+    @pytest.mark.parametrize("printed", ["break", "odd"])
     async def test_a_broken_checker_is_never_the_agents_fault(
         self, mirror: Path, sandbox: Sandbox, printed: str
     ) -> None:
@@ -205,8 +206,18 @@ class TestChecked:
 
         assert (failed.value.outcome, failed.value.kind) == (Outcome.INFRA_ERROR, "checker")
 
-    async def test_what_alone_drives_a_checker_to_its_limits_is_wrong(self, mirror: Path, sandbox: Sandbox) -> None:
-        assert (await score(mirror, sandbox, printing("noisy"))).metrics["verdict"] == "WA"
+    @pytest.mark.parametrize("printed", ["noisy", "crash"])
+    async def test_what_alone_is_too_much_for_a_checker_is_wrong(
+        self, mirror: Path, sandbox: Sandbox, printed: str
+    ) -> None:
+        assert (await score(mirror, sandbox, printing(printed))).metrics["verdict"] == "WA"
+
+    async def test_a_checker_that_always_crashes_is_broken(self, tmp_path: Path, sandbox: Sandbox) -> None:
+        split(tmp_path, EARLY, [row("1A")])
+        archive(tmp_path, "1A", files={"chk.cc": "#include <cstdlib>\nint main() { std::abort(); }"})
+
+        with pytest.raises(Failure, match="1A: the checker ended with exit status -6"):
+            await score(tmp_path, sandbox, SUM)
 
     async def test_a_checker_that_is_always_at_its_limits_is_broken(self, tmp_path: Path, sandbox: Sandbox) -> None:
         split(tmp_path, EARLY, [row("1A")])
