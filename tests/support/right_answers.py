@@ -16,6 +16,6 @@ def right_answers(count: int, *, seed: int = 42) -> Iterator[tuple[str, str]]:
 
 
 def canonical_solutions() -> Iterator[tuple[str, str]]:
-    """(signature and docstring, right reply) of the 164 HumanEval tasks."""
+    """(question, right reply) of the 164 HumanEval tasks."""
     for task in HumanEval(HumanEvalConfig(type="humaneval"), Setting(seed=42)).tasks():
-        yield task.row.prompt.strip(), f"```python\n{task.reference}\n```"
+        yield task.prompt, f"```python\n{task.reference}\n```"
