@@ -32,6 +32,7 @@ TARGET = 2.0
 GROWTH_BYTES = 10 << 20
 """Resident size may grow by less than this over all programs. Source: the same."""
 WARM_UP = 1000
+SETTLE_S = 1.0
 """Programs run before the first look: each worker has been replaced once by then, and caches are filled."""
 IN_FLIGHT = 64
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -134,15 +135,21 @@ def _human_eval_rate() -> float:
     return len(problems) / elapsed
 
 
+async def _settled() -> Footprint:
+    """What is held once the watchers of the last programs have gone."""
+    await asyncio.sleep(SETTLE_S)
+    return footprint()
+
+
 async def _leaks(count: int) -> bool:
     """Run `count` programs and print what is held before, after, and once the sandbox is closed. True when nothing leaks."""
     empty = footprint()
     sandbox = await open_sandbox(backend="bwrap-warm", workers=WORKERS)
     try:
         await _run_all(sandbox, _programs(WARM_UP))
-        before = footprint()
+        before = await _settled()
         await _run_all(sandbox, _programs(count))
-        after = footprint()
+        after = await _settled()
     finally:
         await sandbox.aclose()
     closed = footprint()
