@@ -24,7 +24,7 @@ from services.green_agent.data.shelf import Kept, Shelf
 from services.green_agent.data.store import DataError, Located
 from services.green_agent.data.streams import StreamedRow, json_with_long_integers, jsonl_rows
 from services.green_agent.scoring.code import programs, stdio, verdicts
-from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeTask, FunctionConfig
+from services.green_agent.scoring.code.benchmark import CasesConfig, CodeBenchmark, CodeTask, FunctionConfig
 from services.green_agent.scoring.code.extraction import Program, extract_python
 from services.green_agent.scoring.code.returns import Call, verdict_by_returns
 from services.green_agent.scoring.code.selfcheck import checked
@@ -57,7 +57,7 @@ Write the function `{name}`, or a class `Solution` with this method. It is calle
 reads no input and prints nothing."""
 
 
-class AppsConfig(FunctionConfig):
+class AppsConfig(FunctionConfig, CasesConfig):
     """Suite entry of APPS."""
 
     path: str | None = None
@@ -70,8 +70,6 @@ class AppsConfig(FunctionConfig):
     scored like the others."""
     cpu_s: float = Field(default=stdio.DEFAULT_CPU_S, gt=0, le=60)
     """CPU seconds of a program for one input; the data set states no limit."""
-    all_cases: bool = False
-    """Run every case. Otherwise a program that hit its limits on three is not run on the rest, which count as failed."""
 
 
 class AppsRow(BaseModel):
@@ -160,11 +158,6 @@ class Apps(CodeBenchmark[AppsConfig, AppsTask]):
         if self.config.path is None and self._report.rows != expected:
             raise DatasetError(f"{NAME}: expected {expected} rows, got {self._report.rows}; {source(NAME).remedy}")
         return checked(NAME, tasks)
-
-    @property
-    def judging(self) -> tuple[str, ...]:
-        """See CodeBenchmark."""
-        return (*super().judging, *(["all cases"] if self.config.all_cases else []))
 
     def notes(self) -> Mapping[str, JsonValue]:
         """Source, rows read, problems by mode, and rows left out by reason."""

@@ -21,7 +21,7 @@ from services.green_agent.data.shelf import Kept, Shelf
 from services.green_agent.data.store import DataError, Located
 from services.green_agent.data.streams import StreamedRow, jsonl_rows, parquet_rows
 from services.green_agent.scoring.code import stdio, verdicts
-from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeConfig, CodeTask
+from services.green_agent.scoring.code.benchmark import CasesConfig, CodeBenchmark, CodeTask
 from services.green_agent.scoring.code.cpp import extract_cpp
 from services.green_agent.scoring.code.extraction import Program
 from services.green_agent.scoring.code.selfcheck import checked
@@ -49,7 +49,7 @@ Answer with one fenced block, tagged {tag}, that holds the complete program.
 """
 
 
-class CodeContestsConfig(CodeConfig):
+class CodeContestsConfig(CasesConfig):
     """Suite entry of CodeContests."""
 
     path: str | None = None
@@ -61,8 +61,6 @@ class CodeContestsConfig(CodeConfig):
     """examples: the public tests are shown after the statement, which usually contains them anyway. They are scored, too."""
     time_factor: float = Field(default=stdio.PYTHON_TIME_FACTOR, ge=1, le=100)
     """A problem's time limit times this is the limit of a Python program."""
-    all_cases: bool = False
-    """Run every case. Otherwise a program that hit its limits on three is not run on the rest, which count as failed."""
 
 
 def _side_by_side(value: object) -> object:
@@ -178,11 +176,6 @@ class CodeContests(CodeBenchmark[CodeContestsConfig, CodeContestsTask]):
         except (DataError, ValidationError) as error:
             raise DatasetError(f"{NAME}: {error}") from error
         return checked(NAME, tasks)
-
-    @property
-    def judging(self) -> tuple[str, ...]:
-        """See CodeBenchmark."""
-        return (*super().judging, *(["all cases"] if self.config.all_cases else []))
 
     def notes(self) -> Mapping[str, JsonValue]:
         """Sources, rows read beside those published, rows left out by reason, statements that lack their figures.

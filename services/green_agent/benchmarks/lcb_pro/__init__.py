@@ -22,7 +22,7 @@ from services.green_agent.benchmarks.lcb_pro.rows import ALL, PROBLEMS, Difficul
 from services.green_agent.data.registry import source
 from services.green_agent.data.store import DataError
 from services.green_agent.scoring.code import stdio, verdicts
-from services.green_agent.scoring.code.benchmark import CodeBenchmark, CodeConfig, CodeTask
+from services.green_agent.scoring.code.benchmark import CasesConfig, CodeBenchmark, CodeTask
 from services.green_agent.scoring.code.cpp import extract_cpp
 from services.green_agent.scoring.code.extraction import Program
 from services.green_agent.scoring.code.selfcheck import checked
@@ -49,15 +49,13 @@ FLUSHING: Final = (
 )
 
 
-class LcbProConfig(CodeConfig):
+class LcbProConfig(CasesConfig):
     """Suite entry of LiveCodeBench-Pro."""
 
     split: str = ALL
     """Name of a quarter or half-year of the data set, or `all`."""
     difficulties: tuple[Difficulty, ...] = Field(default=get_args(Difficulty), min_length=1)
     """Which difficulties are asked."""
-    all_cases: bool = False
-    """Run every case instead of stopping at the first that fails."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,11 +87,6 @@ class LcbPro(CodeBenchmark[LcbProConfig, LcbProTask]):
             raise DatasetError(f"{NAME}: {error}") from error
         asked = [problem for problem in self._found.problems if problem.row.difficulty in self.config.difficulties]
         return checked(NAME, [self._task(problem) for problem in asked])
-
-    @property
-    def judging(self) -> tuple[str, ...]:
-        """See CodeBenchmark."""
-        return (*super().judging, *(["all cases"] if self.config.all_cases else []))
 
     def notes(self) -> Mapping[str, JsonValue]:
         """Sources, rows by split, problems, and problems whose rows differ between splits."""

@@ -37,6 +37,13 @@ class FunctionConfig(CodeConfig):
     """entry_closure: of a program only what the test reaches is run, through the entry point as a rule."""
 
 
+class CasesConfig(CodeConfig):
+    """Keys of entries whose programs are judged case by case, too."""
+
+    all_cases: bool = False
+    """Run every case, also where the benchmark would stop early; what is not run counts as failed."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CodeTask(Task):
     """One program to write. Benchmarks subclass it with what their verdict needs."""
@@ -77,7 +84,12 @@ class CodeBenchmark(Benchmark[C, T], Generic[C, T]):
     @property
     def judging(self) -> tuple[str, ...]:
         """What the entry changes about how programs are judged, for the digests of tasks; empty when it changes nothing."""
-        return () if self._sanitize == "off" else (f"sanitize {self._sanitize}",)
+        sanitized = () if self._sanitize == "off" else (f"sanitize {self._sanitize}",)
+        return (*sanitized, "all cases") if self._all_cases else sanitized
+
+    @property
+    def _all_cases(self) -> bool:
+        return isinstance(self.config, CasesConfig) and self.config.all_cases
 
     @property
     def _sanitize(self) -> Literal["off", "entry_closure"]:
