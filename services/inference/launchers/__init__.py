@@ -1,0 +1,1 @@
+"""Launchers: local processes, containers, SLURM jobs. They differ only inside."""
