@@ -452,6 +452,7 @@ META_OUTCOME: Final = "assay/outcome"
 META_FAULT: Final = "assay/fault"
 META_USAGE: Final = "assay/usage"
 META_MODEL: Final = "assay/model"
+META_MODEL_CALLS: Final = "assay/model-calls"
 META_TRACE: Final = "assay/trace"
 META_SAMPLE: Final = "assay/sample"
 """Of green's messages: which sample of a task is wanted, the 0-based number of the trial. All messages, conversations and

@@ -12,6 +12,9 @@ LONGEST_FACT: Final = 500
 LONGEST_WORD: Final = 100
 MOST_ITERATIONS: Final = 1_000
 MOST_SETTINGS: Final = 32
+MOST_FAILED_CALLS: Final = 16
+"""Kept of the model calls of a trial that failed: the last ones."""
+MOST_SERVERS: Final = 64
 LARGEST: Final = 10**12
 """Of the whole numbers in what an agent says of its settings."""
 
@@ -64,6 +67,44 @@ class ModelFacts(BaseModel):
     """As the engine reports it; the reference engine says here that it is no language model. None: it says nothing."""
     sampling: Sampled | None = None
     """Of answers; steps of a chain that draw otherwise are told in `Trace.settings`. None: the agent does not say."""
+
+
+class FailedCall(BaseModel):
+    """A request to a model server that failed, whether or not another was answered in its place."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    replica: str = Field(max_length=LONGEST_FACT)
+    """Base URL of the server."""
+    kind: str = Field(max_length=LONGEST_WORD)
+    """Such as `connection`, `server`, `rate_limited`."""
+    status: int | None = Field(default=None, ge=0, le=LARGEST)
+    """HTTP status; None when there was no answer."""
+    message: str = Field(default="", max_length=LONGEST_FACT)
+
+
+class ModelCalls(BaseModel):
+    """Which servers answered the model calls of a reply, and what failed on the way, as the agent says."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    answered_by: tuple[Annotated[str, Field(max_length=LONGEST_FACT)], ...] = Field(default=(), max_length=MOST_SERVERS)
+    """Base URLs, each once, in order of their first answer."""
+    switched: int = Field(default=0, ge=0, le=LARGEST)
+    """Calls that another server answered than the one that its trial prefers, which was lost."""
+    failed: tuple[FailedCall, ...] = Field(default=(), max_length=MOST_FAILED_CALLS)
+    """The last ones, oldest first."""
+    failures: int = Field(default=0, ge=0, le=LARGEST)
+    """How many there were."""
+
+    def __add__(self, other: ModelCalls) -> ModelCalls:
+        """What both say; of too much the later part."""
+        return ModelCalls(
+            answered_by=tuple(dict.fromkeys((*self.answered_by, *other.answered_by)))[-MOST_SERVERS:],
+            switched=min(LARGEST, self.switched + other.switched),
+            failed=(*self.failed, *other.failed)[-MOST_FAILED_CALLS:],
+            failures=min(LARGEST, self.failures + other.failures),
+        )
 
 
 class Iteration(BaseModel):
@@ -145,6 +186,8 @@ class Reply(BaseModel):
     """As reported by the agent in the metadata key `assay/usage`; None when it reports nothing."""
     model: ModelFacts | None = None
     """As reported by the agent in the metadata key `assay/model`."""
+    model_calls: ModelCalls | None = None
+    """As reported by the agent in the metadata key `assay/model-calls`; None when it reports nothing."""
     trace: Trace | None = None
     """As reported by the agent in the metadata key `assay/trace`; None when it reports none."""
     latency_s: float = 0.0
@@ -155,11 +198,13 @@ class Reply(BaseModel):
 class Turn(BaseModel):
     """One question and what came back."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     question: str
     reply: Reply | None = None
     error: str | None = None
+    model_calls: ModelCalls | None = None
+    """Of a question without a reply, as the agent reports it in the metadata of its failure; else they stand in the reply."""
     branch: str = ""
     """Which of the trial's conversations; empty for the first."""
 

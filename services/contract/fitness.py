@@ -40,3 +40,14 @@ class Fitness(BaseModel):
     def failed(self) -> tuple[Finding, ...]:
         """What has to be mended before numbers of this endpoint mean anything."""
         return tuple(finding for finding in self.findings if finding.verdict == "fail")
+
+
+class Examination(BaseModel):
+    """The object of `inference doctor --json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    endpoints: tuple[Fitness, ...] = ()
+    """In the order they were named; several are replicas of one model."""
+    host: tuple[Finding, ...] = ()
+    """Checks of the machine the doctor ran on, with `--host`."""

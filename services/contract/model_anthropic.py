@@ -124,6 +124,16 @@ class AnthropicDialect:
         """The API does not report it."""
         return None
 
+    async def listening(self) -> None:
+        """By the list of models."""
+        try:
+            await self._sdk.get("/v1/models", cast_to=httpx2.Response)
+        except APIConnectionError as error:
+            raise _unreachable(error) from error
+        except APIStatusError as error:
+            if error.status_code >= 500:
+                raise fault_of(error.status_code, error.response.content, error.response.headers) from error
+
     async def aclose(self) -> None:
         """Close all connections."""
         await self._sdk.close()
@@ -134,8 +144,7 @@ class AnthropicDialect:
         except APIStatusError as error:
             raise fault_of(error.status_code, error.response.content, error.response.headers) from error
         except APIConnectionError as error:
-            cause = error.__cause__
-            raise HttpFault(None, f"{type(cause).__name__}: {cause}" if cause else str(error)) from error
+            raise _unreachable(error) from error
 
     def _payload(self, request: ModelRequest) -> dict[str, JsonValue]:
         sampling = self.in_force(request.sampling)
@@ -162,6 +171,11 @@ class AnthropicDialect:
             schema = dict(request.response_format.schema)
             payload["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
         return payload
+
+
+def _unreachable(error: APIConnectionError) -> HttpFault:
+    cause = error.__cause__
+    return HttpFault(None, f"{type(cause).__name__}: {cause}" if cause else str(error))
 
 
 _OPTIONAL: Final = ("temperature", "top_p", "top_k")

@@ -151,6 +151,8 @@ class Completion:
     """Failed requests before this answer."""
     replica: str = ""
     """Base URL that answered."""
+    switched: bool = False
+    """Another server answered than the one that the trial prefers, which was lost."""
     fingerprint: str | None = None
     """What the engine says about itself."""
     sampling: Sampling = Sampling()
@@ -224,6 +226,10 @@ class Dialect(Protocol):
 
     async def context_length(self) -> int | None:
         """Tokens of prompt and answer together, as the server reports it; None when it does not."""
+        ...
+
+    async def listening(self) -> None:
+        """Return when something answers at the address, if only to refuse us; an error of its own is no answer."""
         ...
 
     async def aclose(self) -> None:

@@ -1,16 +1,18 @@
 """The one way to call a model, for purple and the judge. Failures are values; retries live here and nowhere else.
 
-Specification: inference 7. An endpoint of several replicas: all calls of a trial go to the one that its task and trial
-choose, so that a conversation finds its prefix in the cache; none takes over for another.
+Specification: inference 7. Which of an endpoint's servers a call goes to is decided in `contract.model_replicas`. A call moves on
+when its server is lost: at once when nobody listened, after a wait when it failed with a status of 500 and above, since that may
+be load, which would move along. It stays where a server answers, if only 429: a limit counts requests to a key or a queue, and
+another server would have to compute the conversation's prefix anew. The request keeps its seed wherever it goes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -35,6 +37,7 @@ from services.contract.model_call import (
     ToolSpec,
 )
 from services.contract.model_errors import OPTIONAL_PARAMETERS, HttpFault, classify, overflow, rejected_parameter
+from services.contract.model_replicas import Breaker, Replica, Replicas, is_loss
 from services.contract.model_reply import EmptyContentError, read_reply
 from services.contract.outcomes import Outcome
 from services.contract.secrets import redact, register_secret
@@ -65,22 +68,27 @@ AS_CONFIGURED: Final = Sampling()
 """The endpoint's own values, and a seed from the call's key."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Replica:
-    """One server of the endpoint."""
-
-    url: str
-    dialect: Dialect
-    budget: ContextBudget
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class _Call:
     request: ModelRequest
     key: CallKey
-    replica: _Replica
     deadline: float
+    replica: Replica
+    """Where it is now."""
+    fitted: ModelRequest | None = None
+    """The request as the context of `replica` lets it be; None: not looked at yet."""
+    tries: int = 0
+    """Requests that failed, those for a parameter aside."""
+    waits: int = 0
+    lost: list[str] = field(default_factory=list)
+    """URLs of the servers that were lost under it, once for each time."""
     attempts: list[ModelAttempt] = field(default_factory=list)
+    started: float = 0.0
+    """When the latest request was sent."""
+
+    def go_to(self, replica: Replica) -> None:
+        if replica is not self.replica:
+            self.replica, self.fitted = replica, None
 
 
 class ModelClient:
@@ -103,7 +111,23 @@ class ModelClient:
         if endpoint.api_key is not None:
             register_secret(endpoint.api_key.get_secret_value())
         self.endpoint = endpoint
-        self._replicas = tuple(_replica(endpoint, url, max_connections, probe_s) for url in endpoint.urls)
+        dialects = {url: _dialect(endpoint, url, max_connections) for url in endpoint.urls}
+        unsupported: set[str] = set()
+        for dialect in dialects.values():
+            dialect.unsupported = unsupported  # What one server says of the model holds for all: they serve the same.
+        limit = endpoint.max_model_len
+        self._replicas = Replicas(
+            all=[
+                Replica(
+                    url=url,
+                    dialect=dialect,
+                    budget=ContextBudget(dialect=dialect, limit=limit, patience_s=probe_s),
+                    breaker=Breaker(clock=clock),
+                )
+                for url, dialect in dialects.items()
+            ],
+            clock=clock,
+        )
         self._slots = asyncio.Semaphore(max_connections)
         self._clock = clock
         self._sleep = sleep
@@ -157,73 +181,100 @@ class ModelClient:
 
     async def context_length(self) -> int | None:
         """Tokens of prompt and answer together: as configured, else as the server reports it; None when nobody says."""
-        return await self._replicas[0].budget.length()
+        for replica in self._replicas.healthy_first():
+            # A silent server must not keep the others from being asked.
+            patience_s = self._probe_s if len(self._replicas.all) > 1 else None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    if (length := await replica.budget.length()) is not None:
+                        return length
+        return None
 
     async def count_tokens(self, messages: Sequence[ChatMessage]) -> int | None:
-        """Tokens of a prompt by the server's tokenizer; None when it has none or cannot be reached."""
+        """Tokens of a prompt by the tokenizer of a server; None when none has one or can be reached."""
         request = ModelRequest(messages=messages, tools=(), response_format=None, sampling=AS_CONFIGURED)
-        return await self._replicas[0].budget.tokens(request)
+        for replica in self._replicas.healthy_first():
+            if (counted := await replica.budget.tokens(request)) is not None:
+                return counted
+        return None
 
     async def aclose(self) -> None:
         """Close all connections; calls in flight end as `cancelled`."""
         self._closed.set()
-        for replica in self._replicas:
-            await replica.dialect.aclose()
-
-    def _chosen(self, key: CallKey) -> _Replica:
-        """The replica of a trial: the highest hash of its index, the task and the trial. Addresses and ports do not matter."""
-
-        def weight(index: int) -> bytes:
-            return hashlib.blake2b(repr((index, key.task_id, key.trial)).encode(), digest_size=8).digest()
-
-        return self._replicas[max(range(len(self._replicas)), key=weight)]
+        await self._replicas.aclose()
 
     async def _by_deadline(self, request: ModelRequest, *, deadline: float, key: CallKey) -> Completion | ModelFailure:
-        call = _Call(request=request, key=key, replica=self._chosen(key), deadline=deadline)
+        call = _Call(request=request, key=key, replica=self._replicas.ordered(key)[0], deadline=deadline)
         if self._clock() >= deadline:
             return self._failure(call, Outcome.AGENT_ERROR, "deadline", "the deadline had passed before the call")
         try:
             async with asyncio.timeout(deadline - self._clock()) as limit:
                 async with self._slots:
+                    call.go_to(self._replicas.choose(key))
                     result = await self._until_answered(call)
         except TimeoutError:
             if not limit.expired():
                 raise
             result = await self._deadline_passed(call)
-        log.debug("model_call_finished", purpose=key.purpose, result=getattr(result, "kind", "answered"))
+        log.debug(
+            "model_call_finished",
+            purpose=key.purpose,
+            result=getattr(result, "kind", "answered"),
+            replica=call.replica.url,
+            attempt=result.usage.calls,
+            fingerprint=getattr(result, "fingerprint", None),
+        )
         return result
 
     async def _until_answered(self, call: _Call) -> Completion | ModelFailure:
+        while not self._closed.is_set():
+            with call.replica.breaker.passing():
+                result = await self._attempt(call)
+            if isinstance(result, Completion | ModelFailure):
+                return result
+            if result is not None:
+                await self._onward(call, result)
+        return self._failure(call, Outcome.CANCELLED, "closed", "the client was closed")
+
+    async def _attempt(self, call: _Call) -> Completion | ModelFailure | HttpFault | None:
+        """One request. The fault when another may help, None when one without a parameter does."""
+        replica, dialect = call.replica, call.replica.dialect
         try:
-            request = await call.replica.budget.fit(call.request)
+            request = call.fitted = call.fitted or await replica.budget.fit(call.request)
         except NoRoomError as error:
             failure = self._failure(call, Outcome.INFRA_ERROR, "context_overflow", str(error))
             return replace(failure, prompt_tokens=error.prompt_tokens, context_limit=error.limit)
-        tries = 0
-        dialect = call.replica.dialect
-        while not self._closed.is_set():
-            started, sent = self._clock(), _sent(dialect, request.sampling)
-            try:
-                return self._answer(call, request, await dialect.complete(request))
-            except EmptyContentError as error:
-                self._record(call, "empty_content", 200, str(error), started)
-                return self._failure(call, Outcome.INFRA_ERROR, "empty_content", str(error))
-            except HttpFault as fault:
-                if self._closed.is_set() or self._drop_parameter(call, fault, sent, started):
-                    continue
-                tries += 1
-                if (failed := self._gives_up(call, fault, started, tries)) is not None:
-                    return failed
-                await self._sleep(self._wait_s(call, fault, tries))
-        return self._failure(call, Outcome.CANCELLED, "closed", "the client was closed")
+        call.started, sent = self._clock(), _sent(dialect, request.sampling)
+        try:
+            reply = await dialect.complete(request)
+        except HttpFault as fault:
+            if self._closed.is_set():
+                return None
+            self._note(replica, fault)
+            return None if self._drop_parameter(call, fault, sent) else self._gives_up(call, fault)
+        self._note(replica, None)
+        try:
+            return self._answer(call, request, reply)
+        except EmptyContentError as error:
+            self._record(call, "empty_content", 200, str(error))
+            return self._failure(call, Outcome.INFRA_ERROR, "empty_content", str(error))
 
-    def _gives_up(self, call: _Call, fault: HttpFault, started: float, tries: int) -> ModelFailure | None:
-        """The failure to report, or None when another try may help and there is time for it."""
+    def _note(self, replica: Replica, fault: HttpFault | None) -> None:
+        if fault is not None and is_loss(fault):
+            replica.lost(fault)
+        else:
+            replica.answered()
+
+    def _gives_up(self, call: _Call, fault: HttpFault) -> ModelFailure | HttpFault:
+        """The failure to report, or the fault when another try may help and there is time for it."""
         kind = classify(fault)
-        self._record(call, kind.name, fault.status, fault.message, started)
-        in_time = self._clock() + self._wait_s(call, fault, tries) < call.deadline
-        if kind.retried and tries < self._max_attempts and in_time:
-            return None
+        self._record(call, kind.name, fault.status, fault.message)
+        call.tries += 1
+        if is_loss(fault):
+            call.lost.append(call.replica.url)
+        in_time = self._clock() + self._wait_s(call, fault) < call.deadline
+        if kind.retried and call.tries < self._max_attempts and in_time:
+            return fault
         failure = self._failure(call, Outcome.INFRA_ERROR, kind.name, fault.message)
         sizes = overflow(fault)
         if sizes is None:
@@ -231,21 +282,31 @@ class ModelClient:
         limit = sizes.limit if sizes.limit is not None else call.replica.budget.limit
         return replace(failure, prompt_tokens=sizes.prompt_tokens, context_limit=limit)
 
-    def _drop_parameter(self, call: _Call, fault: HttpFault, sent: Collection[str], started: float) -> bool:
+    async def _onward(self, call: _Call, fault: HttpFault) -> None:
+        """Wait where that is due, and move on from a server that is lost."""
+        if (wait_s := self._wait_s(call, fault)) > 0:
+            call.waits += 1
+            await self._sleep(wait_s)
+        if is_loss(fault):
+            call.go_to(self._replicas.choose(call.key, call.lost))
+
+    def _wait_s(self, call: _Call, fault: HttpFault) -> float:
+        """Seconds before the next try; the same for the same call and try, so that a run repeats."""
+        if fault.status is None and self._replicas.choose(call.key, call.lost).url not in call.lost:
+            return 0.0  # Nobody listened there; somebody else may.
+        draw = random.Random(call.key.derived("retry", call.waits + 1)).random()  # noqa: S311 - jitter
+        backoff = BACKOFF_S * 2.0**call.waits * (0.5 + draw)
+        return max(backoff, min(fault.retry_after_s or 0.0, MAX_RETRY_AFTER_S))
+
+    def _drop_parameter(self, call: _Call, fault: HttpFault, sent: Collection[str]) -> bool:
         """Forget a sampling parameter that the model rejects; later calls do not send it either."""
         name = rejected_parameter(fault, sent)
         if name is None:
             return False
         call.replica.dialect.unsupported.add(name)
-        self._record(call, f"rejected_{name}", fault.status, fault.message, started)
+        self._record(call, f"rejected_{name}", fault.status, fault.message)
         log.warning("sampling_parameter_dropped", parameter=name, model=self.endpoint.model)
         return True
-
-    def _wait_s(self, call: _Call, fault: HttpFault, tries: int) -> float:
-        """Seconds before the next try; the same for the same call and try, so that a run repeats."""
-        draw = random.Random(call.key.derived("retry", tries)).random()  # noqa: S311 - jitter
-        backoff = BACKOFF_S * 2.0 ** (tries - 1) * (0.5 + draw)
-        return max(backoff, min(fault.retry_after_s or 0.0, MAX_RETRY_AFTER_S))
 
     async def _deadline_passed(self, call: _Call) -> ModelFailure:
         """Ask the server for one token: if it answers, the caller's deadline was too short, else the engine is stuck."""
@@ -259,14 +320,18 @@ class ModelClient:
             async with asyncio.timeout(self._probe_s):
                 await call.replica.dialect.complete(probe)
         except TimeoutError:
+            call.replica.lost(None)
             message = f"no answer by the deadline, and none within {self._probe_s:g} s to a probe of one token"
             return self._failure(call, Outcome.INFRA_ERROR, "engine_stalled", message)
         except HttpFault as fault:
-            kind = classify(fault).name
-            if fault.status is None or fault.status >= 500:
+            self._note(call.replica, fault)
+            if is_loss(fault):
+                kind = classify(fault).name
                 return self._failure(
                     call, Outcome.INFRA_ERROR, kind, f"no answer by the deadline; then {fault.message}"
                 )
+        else:
+            self._note(call.replica, None)
         return self._failure(
             call, Outcome.AGENT_ERROR, "deadline", "no answer by the deadline, though the engine is well"
         )
@@ -284,17 +349,18 @@ class ModelClient:
             flags=(*said.flags, *(f"dropped_{name}" for name in sorted(dialect.unsupported))),
             attempts=tuple(call.attempts),
             replica=call.replica.url,
+            switched=call.replica is not self._replicas.ordered(call.key)[0],
             fingerprint=reply.fingerprint,
             sampling=dialect.in_force(request.sampling),
         )
 
-    def _record(self, call: _Call, kind: str, status: int | None, message: str, started: float) -> None:
+    def _record(self, call: _Call, kind: str, status: int | None, message: str) -> None:
         attempt = ModelAttempt(
             replica=call.replica.url,
             kind=kind,
             status=status,
             message=redact(message)[:MAX_MESSAGE],
-            duration_s=self._clock() - started,
+            duration_s=self._clock() - call.started,
         )
         call.attempts.append(attempt)
 
@@ -326,15 +392,6 @@ def _sent(dialect: Dialect, sampling: Sampling) -> set[str]:
     if "max_tokens" in names & dialect.unsupported:
         names.add("max_completion_tokens")  # its other spelling, which is sent instead
     return names - dialect.unsupported
-
-
-def _replica(endpoint: Endpoint, url: str, max_connections: int, patience_s: float) -> _Replica:
-    dialect = _dialect(endpoint, url, max_connections)
-    return _Replica(
-        url=url,
-        dialect=dialect,
-        budget=ContextBudget(dialect=dialect, limit=endpoint.max_model_len, patience_s=patience_s),
-    )
 
 
 def _dialect(endpoint: Endpoint, url: str, max_connections: int) -> Dialect:

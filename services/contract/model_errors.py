@@ -52,6 +52,7 @@ _OVERFLOWS: Final = tuple(
     for text in (
         r"maximum context length",  # vLLM, SGLang, OpenAI, DeepSeek, OpenRouter
         r"model's context length",  # vLLM 0.16 and later, SGLang
+        r"cannot be greater than max_model_len",  # vLLM 0.32, when max_tokens alone exceeds the context
         r"longer than the maximum model length",  # vLLM, prompt checks of the engine core
         r"exceeds? the context window",  # OpenAI, Responses
         r"exceed the configured limit of \d+ tokens",  # OpenAI
@@ -65,7 +66,7 @@ _OVERFLOWS: Final = tuple(
 _OVERFLOW_CODES: Final = frozenset({"context_length_exceeded", "string_above_max_length"})
 _LIMIT: Final = re.compile(
     r"(?:context length (?:is|of)(?: only)?|context length \(|maximum model length of|max_seq_len \(|maximum input length \(|"
-    r"configured limit of|>)\s*(\d+)"
+    r"configured limit of|max_model_len=|>)\s*(\d+)"
 )
 _PROMPTS: Final = tuple(
     map(

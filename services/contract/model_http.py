@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import httpx2
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from services.contract.model_errors import HttpFault
+from services.contract.model_pools import Pools
 
 CONNECT_S: Final = 10.0
 KEEP_ALIVE_S: Final = 4.0
@@ -36,12 +38,14 @@ def http_client(url: str, max_connections: int) -> httpx2.AsyncClient:
     No read time-out, since a deadline cancels the whole call; no redirects, which would carry the key and the prompt
     elsewhere; no proxy on the way to this machine.
     """
-    size = max_connections + SPARE_CONNECTIONS
+    size, trust_env = max_connections + SPARE_CONNECTIONS, not _is_loopback(url)
+    proxied = trust_env and bool(getproxies())  # A client with pools of its own asks the environment for no proxy.
     return httpx2.AsyncClient(
+        transport=None if proxied else Pools(connections=size, keep_alive_s=KEEP_ALIVE_S, trust_env=trust_env),
         limits=httpx2.Limits(max_connections=size, max_keepalive_connections=size, keepalive_expiry=KEEP_ALIVE_S),
         timeout=httpx2.Timeout(None, connect=CONNECT_S),
         follow_redirects=False,
-        trust_env=not _is_loopback(url),
+        trust_env=trust_env,
     )
 
 

@@ -223,6 +223,16 @@ class OpenAIDialect:
         card = next((card for card in models if card.id == self._model), None)
         return None if card is None else card.max_model_len or card.context_length
 
+    async def listening(self) -> None:
+        """By /v1/models, which costs no engine anything."""
+        try:
+            await self._sdk.get("/models", cast_to=httpx2.Response)
+        except APIConnectionError as error:
+            raise _unreachable(error) from error
+        except APIStatusError as error:
+            if error.status_code >= 500:
+                raise fault_of(error.status_code, error.response.content, error.response.headers) from error
+
     async def aclose(self) -> None:
         """Close all connections."""
         await self._sdk.close()

@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from services.contract.conversation import ModelCalls
 
 
 class Outcome(StrEnum):
@@ -70,6 +73,9 @@ class Failure(Exception):  # noqa: N818 - the field's word; it is a value at the
 
 class AgentFailure(Failure):
     """Raised by a conversation with the agent: the agent's own fault or the road to it, see `outcome`."""
+
+    model_calls: ModelCalls | None = None
+    """What the agent says of the model calls behind it."""
 
 
 SANDBOX, SCORER = "sandbox", "scorer"

@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from services.contract.conversation import ModelFacts, Transcript, Usage
+from services.contract.conversation import ModelCalls, ModelFacts, Transcript, Usage
 from services.contract.judgements import Judgement
 from services.contract.outcomes import POLICY, Outcome
 
@@ -122,6 +122,8 @@ class TaskResult(_Row):
     usage: Usage = Usage()
     model: ModelFacts | None = None
     """Which model answered last, as the agent reports it."""
+    model_calls: ModelCalls | None = None
+    """Which servers answered and what failed on the way, over all attempts, as the agent reports it."""
     latency: Latency = Latency()
     attempts: tuple[Attempt, ...] = ()
     judgements: tuple[Judgement, ...] = ()

@@ -20,7 +20,7 @@ from pydantic import JsonValue
 
 from services.contract import telemetry
 from services.contract.assessment import PlannedTrial
-from services.contract.conversation import ModelFacts, Transcript, Usage
+from services.contract.conversation import ModelCalls, ModelFacts, Transcript, Usage
 from services.contract.execution import SandboxError
 from services.contract.judgements import Judgement
 from services.contract.outcomes import POLICY, SANDBOX, SCORER, STOPS_ASSESSMENT, AgentFailure, Failure, Outcome
@@ -89,6 +89,7 @@ class _Trial:
     transcript: Transcript = field(default_factory=Transcript)
     usage: Usage = field(default_factory=Usage)
     model: ModelFacts | None = None
+    model_calls: ModelCalls | None = None
     agent_s: float = 0.0
     judge_s: float = 0.0
 
@@ -98,6 +99,8 @@ class _Trial:
         told = session.told
         self.transcript, self.model = session.transcript, told.model
         self.usage, self.agent_s = told.usage, told.agent_s
+        if told.model_calls is not None:
+            self.model_calls = (self.model_calls or ModelCalls()) + told.model_calls
 
 
 class Assessment:
@@ -362,6 +365,7 @@ def _row(trial: _Trial, outcome: Score | Failure, prepared: PreparedPlan, *, tot
         transcript_id="t-" + hashlib.sha256(f"{planned.key}\n{text}".encode()).hexdigest()[:16],
         usage=trial.usage,
         model=trial.model,
+        model_calls=trial.model_calls,
         latency=Latency(total_s=total_s, agent_s=trial.agent_s, judge_s=trial.judge_s),
         attempts=tuple(trial.attempts),
         judgements=tuple(trial.judgements),

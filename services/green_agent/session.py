@@ -14,7 +14,16 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from services.contract.assessment import META_SAMPLE
-from services.contract.conversation import LONGEST_WORD, ModelFacts, Reply, Transcript, Turn, Usage
+from services.contract.conversation import (
+    LONGEST_FACT,
+    LONGEST_WORD,
+    ModelCalls,
+    ModelFacts,
+    Reply,
+    Transcript,
+    Turn,
+    Usage,
+)
 from services.contract.outcomes import AgentFailure, Failure, Outcome
 from services.contract.secrets import redact
 
@@ -59,6 +68,12 @@ class Told:
     """Seconds spent waiting for a free place; they extend the trial, since they are not the agent's."""
     usage: Usage = field(default_factory=Usage)
     model: ModelFacts | None = None
+    model_calls: ModelCalls | None = None
+
+    def add(self, calls: ModelCalls | None) -> None:
+        """Add what the agent says of the model calls of one message."""
+        if calls is not None:
+            self.model_calls = (self.model_calls or ModelCalls()) + calls
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,17 +131,24 @@ class Session:
                 reply = await self._conversation.ask(text, deadline)
             except AgentFailure as failure:
                 said = f"{failure.kind}: {failure.message}"
-                self._keep(text, error=redact(f"{said}\n{failure.evidence}".strip()))
+                calls = _masked_calls(failure.model_calls)
+                self._keep(text, error=redact(f"{said}\n{failure.evidence}".strip()), calls=calls)
+                self.told.add(calls)
                 raise
             finally:
                 self.told.agent_s += loop.time() - started
-        self._keep(text, reply=_without_secrets(reply))
+        kept = _without_secrets(reply)
+        self._keep(text, reply=kept)
+        self.told.add(kept.model_calls)
         self.told.usage += reply.usage or Usage()
         self.told.model = reply.model or self.told.model
         return reply
 
-    def _keep(self, question: str, *, reply: Reply | None = None, error: str | None = None) -> None:
-        self.told.turns.append(Turn(question=redact(question), reply=reply, error=error, branch=self._name))
+    def _keep(
+        self, question: str, *, reply: Reply | None = None, error: str | None = None, calls: ModelCalls | None = None
+    ) -> None:
+        turn = Turn(question=redact(question), reply=reply, error=error, model_calls=calls, branch=self._name)
+        self.told.turns.append(turn)
 
 
 def _without_secrets(reply: Reply) -> Reply:
@@ -150,7 +172,25 @@ def _without_secrets(reply: Reply) -> Reply:
         }
         named = {"strategy": _masked_word(trace.strategy), "settings": settings}
         trace = trace.model_copy(update={"iterations": tuple(masked), **named})
-    return reply.model_copy(update={"text": redact(reply.text), "trace": trace})
+    calls = _masked_calls(reply.model_calls)
+    return reply.model_copy(update={"text": redact(reply.text), "trace": trace, "model_calls": calls})
+
+
+def _masked_calls(calls: ModelCalls | None) -> ModelCalls | None:
+    if calls is None:
+        return None
+    failed = [
+        one.model_copy(
+            update={
+                "replica": redact(one.replica)[:LONGEST_FACT],
+                "kind": _masked_word(one.kind),
+                "message": redact(one.message)[:LONGEST_FACT],
+            }
+        )
+        for one in calls.failed
+    ]
+    answered_by = tuple(redact(url)[:LONGEST_FACT] for url in calls.answered_by)
+    return calls.model_copy(update={"failed": tuple(failed), "answered_by": answered_by})
 
 
 def _masked_word(word: str) -> str:

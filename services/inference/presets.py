@@ -1,10 +1,21 @@
-"""Facts about models, GPUs and engines: `config/models.yaml`, read and checked. No GPU count is ever typed in there."""
+"""Facts about models, GPUs and engines: `config/models.yaml`, read and checked. No GPU count is ever typed in there.
+
+The map `hosted` of the same file is read where prices are needed, by the judge's side.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from services.inference.failures import UsageError
 
 EngineName = Literal["vllm", "trtllm", "sglang", "transformers", "reference"]
 Quantisation = Literal["none", "fp8", "int4", "nvfp4", "mxfp4"]
@@ -14,7 +25,8 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class _Facts(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # Not use_attribute_docstrings: it reads this file again, and `inference plan` answers within 0.3 s.
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Params(_Facts):
@@ -79,6 +91,8 @@ class Lengths(_Facts):
     """Hard limit."""
     native: Count
     default: Count
+    rope_theta: float | None = None
+    """Base of the rotary positions; None: unknown, and rope scaling is then refused, since it must be written anew."""
 
 
 class Parsers(_Facts):
@@ -165,5 +179,101 @@ class Catalogue(_Facts):
     """The whole file."""
 
     models: dict[str, Preset]
+    hosted: dict[str, object]
+    """Models that are paid by the token; checked by their reader."""
     hardware: dict[str, Hardware]
     engines: dict[EngineName, EngineRelease]
+
+    def preset(self, name: str) -> Preset:
+        """The row of this key, alias or hub id. Raises UsageError with the nearest keys."""
+        wanted = name.casefold()
+        for preset in self.models.values():
+            if wanted in {preset.key, preset.id.casefold(), *preset.aliases}:
+                return preset
+        raise UsageError(f"unknown model {name!r}{_nearest(wanted, _names(self.models.values()))}")
+
+    def gpu(self, name: str) -> Hardware:
+        """The row of this key or alias. Raises UsageError with the nearest keys."""
+        wanted = name.casefold()
+        for row in self.hardware.values():
+            if wanted == row.key or wanted in map(str.casefold, row.aliases):
+                return row
+        raise UsageError(f"unknown kind of GPU {name!r}{_nearest(wanted, _names(self.hardware.values()))}")
+
+    def relatives(self, preset: Preset) -> tuple[Preset, ...]:
+        """Other checkpoints of the same model, in the order of the file."""
+        return tuple(row for row in self.models.values() if row.family == preset.family and row.key != preset.key)
+
+
+REFERENCE: Final = Preset(
+    key="reference",
+    id="reference",
+    revision=None,
+    family="reference",
+    params=Params(total=1, active=1),
+    checkpoint=Checkpoint(dtype="none", quant="none", block=None, unquantised=0, weights_gib=None, load_peak=1.0),
+    shape=Shape(
+        layers=1, kv_layers=1, heads=1, kv_heads=1, head_dim=1, hidden=1, vocab=1, ffn=1, experts=None, mla=None
+    ),
+    lengths=Lengths(max_positions=1_048_576, native=32_768, default=32_768),
+    parsers={"reference": Parsers(tools="built in", reasoning=None)},
+    template=Template(file=None, thinking="none", thinking_key=None),
+    needs=Needs(cc_min="", cc_majors=None),
+    license="Apache-2.0",
+    notes="The reference engine, a program without a language model.",
+)
+"""Stands where a preset is expected when the reference engine is served."""
+
+
+def catalogue_path() -> Path:
+    """`$ASSAY_CONFIG_DIR/models.yaml`, else that of the checkout or the image."""
+    configured = os.environ.get("ASSAY_CONFIG_DIR")
+    folder = Path(configured) if configured else Path(__file__).resolve().parents[2] / "config"
+    return folder / "models.yaml"
+
+
+@lru_cache(maxsize=4)
+def catalogue(path: Path | None = None) -> Catalogue:
+    """The file, checked. Raises UsageError naming file, row and field."""
+    path = catalogue_path() if path is None else path
+    try:
+        read = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
+        return Catalogue.model_validate(_keyed(read))
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist; ASSAY_CONFIG_DIR names the folder of models.yaml") from None
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise UsageError(f"{path}: {faults}") from None
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def with_parsers(preset: Preset, engine: EngineName, *, tools: str | None, reasoning: str | None) -> Preset:
+    """The preset with parsers that somebody named; None keeps its own."""
+    if tools is None and reasoning is None:
+        return preset
+    own = preset.parsers.get(engine, Parsers(tools=None, reasoning=None))
+    named = Parsers(tools=tools or own.tools, reasoning=reasoning or own.reasoning)
+    return preset.model_copy(update={"parsers": {**preset.parsers, engine: named}})
+
+
+def _keyed(read: Any) -> Any:
+    """The file's content with each row's key in it, so that a row knows its name."""
+    if not isinstance(read, dict):
+        return read
+    rows = {name: read[name] for name in ("models", "hardware") if isinstance(read.get(name), dict)}
+    return {**read, **{name: {key: _row(key, row) for key, row in found.items()} for name, found in rows.items()}}
+
+
+def _row(key: object, row: object) -> object:
+    """The row with its key; a row that is none, or names a key itself, is left for the model to refuse."""
+    return {**row, "key": {"from_row": row["key"]} if "key" in row else key} if isinstance(row, Mapping) else row
+
+
+def _names(rows: Iterable[Preset | Hardware]) -> list[str]:
+    return [name for row in rows for name in (row.key, *row.aliases)]
+
+
+def _nearest(wanted: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(wanted, [name.casefold() for name in names], n=3, cutoff=0.4)
+    return f"; nearest: {', '.join(near)}" if near else f"; known: {', '.join(names)}"

@@ -101,6 +101,7 @@ class Conversation:
                 message=failure.message,
                 usage=session.usage,
                 model=session.facts,
+                model_calls=session.model_calls,
             )
         finally:
             self._calls = session.calls
@@ -108,6 +109,7 @@ class Conversation:
             text=solved.text,
             usage=session.usage,
             model=session.facts,
+            model_calls=session.model_calls,
             tool_calls=tuple(record.as_json() for record in self._toolbox.records[logged:]),
             trace=None if solved.trace is None else bounded(solved.trace),
         )

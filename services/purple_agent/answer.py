@@ -7,7 +7,7 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from services.contract.conversation import ModelFacts, Trace, Usage
+from services.contract.conversation import ModelCalls, ModelFacts, Trace, Usage
 from services.contract.outcomes import Outcome
 
 
@@ -19,6 +19,8 @@ class Answer:
     usage: Usage | None = None
     """Sum over all model calls; None for a baseline."""
     model: ModelFacts | None = None
+    model_calls: ModelCalls | None = None
+    """Which servers answered and what failed on the way; None when there is nothing to tell."""
     tool_calls: tuple[JsonValue, ...] = ()
     trace: Trace | None = None
     """How a strategy of several steps came to the text."""
@@ -37,6 +39,7 @@ class NoAnswer:
     usage: Usage | None = None
     """What was spent until then."""
     model: ModelFacts | None = None
+    model_calls: ModelCalls | None = None
 
 
 class Responder(Protocol):

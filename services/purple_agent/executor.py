@@ -13,6 +13,7 @@ from services.contract.a2a.server import Emitter, Incoming
 from services.contract.assessment import (
     META_FAULT,
     META_MODEL,
+    META_MODEL_CALLS,
     META_OUTCOME,
     META_SAMPLE,
     META_TRACE,
@@ -98,6 +99,8 @@ def _facts(given: Answer | NoAnswer) -> dict[str, str]:
         facts[META_USAGE] = given.usage.model_dump_json()
     if given.model is not None:
         facts[META_MODEL] = given.model.model_dump_json()
+    if given.model_calls is not None:
+        facts[META_MODEL_CALLS] = given.model_calls.model_dump_json()
     return facts
 
 

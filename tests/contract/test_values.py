@@ -167,7 +167,11 @@ class Impostor(metaclass=Lying):
         return 0
 
 
-@pytest.mark.parametrize("value", [Impostor(), object(), lambda: 0, iter([]), bytearray(b"a"), enum.Enum("E", "A").A])  # type: ignore[attr-defined]
+@pytest.mark.parametrize(
+    "value",
+    [Impostor(), object(), lambda: 0, iter([]), bytearray(b"a"), enum.Enum("E", "A").A],  # type: ignore[attr-defined]
+    ids=["impostor", "object", "function", "iterator", "bytearray", "member"],
+)
 def test_everything_else_arrives_as_unencodable_and_equals_nothing(value: object) -> None:
     arrived = decode(encode(value))
 

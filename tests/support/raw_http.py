@@ -45,8 +45,9 @@ async def raw_server(
     responses: Sequence[bytes | None] | Callable[[Seen], bytes | None],
     *,
     paths: Sequence[str] = ("/v1/chat/completions", "/v1/messages"),
+    port: int = 0,
 ) -> AsyncIterator[RawServer]:
-    """A server on a free port. Responses are a script, or a function of the request.
+    """A server on a free port, or on one that a test held before. Responses are a script, or a function of the request.
 
     No bytes close the connection without an answer, None keeps it open."""
     server = RawServer()
@@ -70,7 +71,7 @@ async def raw_server(
         finally:
             writer.close()
 
-    listener = await asyncio.start_server(handle, "127.0.0.1", 0)
+    listener = await asyncio.start_server(handle, "127.0.0.1", port)
     server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
     try:
         yield server

@@ -20,8 +20,8 @@ from services.contract.a2a.wire import (
     WireTask,
     nested_deeper,
 )
-from services.contract.assessment import META_MODEL, META_TRACE, META_USAGE
-from services.contract.conversation import ModelFacts, Reply, ReplyFile, Trace, Usage
+from services.contract.assessment import META_MODEL, META_MODEL_CALLS, META_TRACE, META_USAGE
+from services.contract.conversation import ModelCalls, ModelFacts, Reply, ReplyFile, Trace, Usage
 from services.contract.outcomes import AgentFailure, Outcome, is_error_text
 
 REPLY_BYTES: Final = 4 << 20
@@ -156,7 +156,9 @@ class Assembly:
         files = _distinct_files([*self.final_files, *(file for artifact in answers for file in artifact.files)])
         size = len(text.encode("utf-8", "replace"))
         if self.state not in _REPLY_STATES:
-            raise state_failure(self.state, text, self.metadata)
+            failure = state_failure(self.state, text, self.metadata)
+            failure.model_calls = self._told(META_MODEL_CALLS, ModelCalls)
+            raise failure
         if size > REPLY_BYTES:
             raise too_large(REPLY_BYTES)
         if not text.strip() and not files:
@@ -172,6 +174,7 @@ class Assembly:
             files=files,
             usage=self._usage(),
             model=self._told(META_MODEL, ModelFacts),
+            model_calls=self._told(META_MODEL_CALLS, ModelCalls),
             trace=self._trace(),
             notes=tuple(self._notes),
             latency_s=latency_s,

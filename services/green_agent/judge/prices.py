@@ -27,6 +27,10 @@ class Hosted(BaseModel):
     price: Price | None
     source: str | None
     """Where the price was read."""
+    context: int | None = None
+    """Tokens of prompt and answer together; None: unknown."""
+    alias_moves: bool = False
+    """The provider changes the model behind this name."""
     verify: bool = False
     """True when nobody compared it with the provider's own page."""
 

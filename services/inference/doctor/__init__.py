@@ -1,1 +1,1 @@
-"""`inference doctor`: checks of an endpoint by raw HTTP, so that no SDK hides a fault."""
+"""Is this endpoint fit to be measured? Raw HTTP, so that no SDK hides a fault (inference specification 6)."""

@@ -23,6 +23,7 @@ class Adapter:
     name: str
     path: Path
     rank: int
+    """The least that engines allow which holds it."""
     gib: float
 
 
@@ -31,8 +32,9 @@ class Serving:
     """How the model of a plan is to be served; the same for all replicas."""
 
     served_name: str
-    """What /v1/models lists."""
+    """What /v1/models lists. TensorRT-LLM takes the name of the folder of its weights, the reference engine is `reference`."""
     revision: str | None = None
+    """Commit that was resolved and fetched before the launch; the engine then stays offline. None: nothing was fetched."""
     thinking: bool | None = None
     """None: as the model does by itself."""
     adapters: tuple[Adapter, ...] = ()
@@ -64,8 +66,13 @@ class Place:
     """The engine is a CPU build."""
     cache: str | None = None
     """HF_HOME; None: the user's own."""
+    weights: str | None = None
+    """Folder of the fetched checkpoint, as the engine sees it; None: by the preset's id. TensorRT-LLM takes nothing else."""
+    templates: str | None = None
+    """Folder of the engine's chat templates, as the engine sees it; in a container `Engine.image_templates`. None: there are
+    none, since wheels lack them; a model that needs one is then refused with the remedy."""
     key_file: str | None = None
-    """Holds the key that clients must send; None: no key."""
+    """Holds the key that clients must send; None: no key. Only for engines with `takes_key`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +81,11 @@ class Command:
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
-    """Variables besides the inherited ones; secrets are references to files, never values."""
+    """Variables besides the inherited ones, never a secret."""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Variables whose value is the content of a file: name and path, as the engine sees it. An engine that reads its key from
+    a variable only, as vLLM does, leaves the last step to the launcher: it reads the file into the child's environment when it
+    starts the child (a job or a container: `NAME=$(cat PATH) exec ARGV`), so that no value is in argv, script or compose file."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Files that must exist first: name in the server's folder and content. `{folder}` in argv stands for that folder."""
 
@@ -103,6 +114,10 @@ class Engine(Protocol):
 
     name: ClassVar[EngineName]
     health_path: ClassVar[str]
+    takes_key: ClassVar[bool]
+    """It can demand a key of its clients without showing it to other users of the machine."""
+    image_templates: ClassVar[str | None]
+    """Folder of chat templates in its image."""
 
     def command(self, plan: Plan, serving: Serving, place: Place) -> Command:
         """The command line of one replica. Raises EngineRefusalError with every reason."""

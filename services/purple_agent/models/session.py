@@ -6,7 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from services.contract.conversation import ModelFacts, Role, Sampled, Usage
+from services.contract.conversation import (
+    LONGEST_FACT,
+    LONGEST_WORD,
+    MOST_FAILED_CALLS,
+    FailedCall,
+    ModelCalls,
+    ModelFacts,
+    Role,
+    Sampled,
+    Usage,
+)
 from services.contract.endpoints import Endpoint
 from services.contract.model_call import (
     CallKey,
@@ -25,6 +35,8 @@ BYTES_PER_TOKEN: Final = 3
 """Of a prompt that no tokenizer counts."""
 TEMPLATE_TOKENS: Final = 1024
 """More than any chat template adds to a message."""
+LONGEST_MESSAGE: Final = 300
+"""Characters of a server's error; it travels with the reply and stands in the row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +71,7 @@ class ModelSession:
         self._deadline = deadline
         self._untaken: dict[Role, Usage] = {}
         self._last: Completion | None = None
+        self._calls = ModelCalls()
 
     async def complete(
         self,
@@ -113,6 +126,12 @@ class ModelSession:
             sampling=self._sampled(),
         )
 
+    @property
+    def model_calls(self) -> ModelCalls | None:
+        """Which servers answered and what failed on the way; None when all went well at the only server there is."""
+        told = self._calls.failures or len(self._endpoint.urls) > 1
+        return self._calls if told else None
+
     def _next_key(self, role: Role) -> CallKey:
         key = CallKey(
             run_seed=self._draw.run_seed,
@@ -130,6 +149,7 @@ class ModelSession:
         used = _usage(given.usage)
         self.usage += used
         self._untaken[role] = self._untaken.get(role, Usage()) + used
+        self._calls += _calls(given)
         if isinstance(given, ModelFailure):
             # A call that the closing client gave up is nobody's answer and nobody's fault above it.
             own = given.outcome is Outcome.AGENT_ERROR
@@ -148,6 +168,24 @@ class ModelSession:
             top_k=None if sent.top_k is None else endpoint.top_k,
             max_tokens=None if sent.max_tokens is None else endpoint.max_tokens,
         )
+
+
+def _calls(given: Completion | ModelFailure) -> ModelCalls:
+    failed = [
+        FailedCall(
+            replica=attempt.replica[:LONGEST_FACT],
+            kind=attempt.kind[:LONGEST_WORD],
+            status=attempt.status,
+            message=attempt.message[:LONGEST_MESSAGE],
+        )
+        for attempt in given.attempts
+    ]
+    return ModelCalls(
+        answered_by=(given.replica[:LONGEST_FACT],) if isinstance(given, Completion) else (),
+        switched=int(isinstance(given, Completion) and given.switched),
+        failed=tuple(failed[-MOST_FAILED_CALLS:]),
+        failures=len(failed),
+    )
 
 
 def _usage(used: ModelUsage) -> Usage:

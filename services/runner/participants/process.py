@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from services.contract import guard
 from services.contract.env_file import SETTLED
 from services.contract.secrets import SECRET_NAME, register_secret
 from services.runner.environment import inherited, resolve
@@ -21,9 +22,11 @@ from services.runner.participants.base import POLL_S, StartOptions
 from services.runner.participants.logs import AgentLog
 from services.runner.scenario import AgentSpec
 
-_GUARD: Final = Path(__file__).with_name("guard.py")
+_GUARD: Final = Path(guard.__file__)
+_GRACE_S: Final = 5
+"""Given to an agent to end by itself."""
 _STOP_S: Final = 10.0
-"""The guard needs at most its own 5 s and a moment to reap."""
+"""The guard needs at most the agent's grace and a moment to reap."""
 _READY_POLL_S: Final = 0.05
 _PORT_WAIT_S: Final = 6.0
 """A little more than the guard gives an agent to end."""
@@ -128,7 +131,7 @@ async def _spawn(
     log = AgentLog(spec.role, options.log_folder / f"{spec.role}.log", options.echo)
     try:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", str(_GUARD), *command,
+            sys.executable, "-I", "-S", str(_GUARD), str(_GRACE_S), *command,
             stdin=PIPE, stdout=PIPE, stderr=STDOUT, env=environment, cwd=spec.cwd, start_new_session=True,
         )  # fmt: skip
     except OSError as error:

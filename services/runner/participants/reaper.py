@@ -1,6 +1,6 @@
 """Removes the containers of a run when the runner is gone, however it went. A script: started with the run's id.
 
-Standard input is the life line, as in `guard`.
+Standard input is the life line, as in `contract/guard.py`.
 """
 
 from __future__ import annotations

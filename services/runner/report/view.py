@@ -138,7 +138,7 @@ def build_view(
         duration_s=_duration_s(run),
         trials=trials,
         models=models,
-        facts=[*_model_facts(models), *_flattened("", run.provenance)],
+        facts=[*_model_facts(models), *_switched_calls(rows), *_flattened("", run.provenance)],
     )
 
 
@@ -296,6 +296,11 @@ def _model_facts(models: Sequence[ModelFacts]) -> list[tuple[str, str]]:
         ("model that answered", ", ".join(filter(None, (model.provider, model.model, model.fingerprint))))
         for model in models
     ]
+
+
+def _switched_calls(rows: Sequence[TaskResult]) -> list[tuple[str, str]]:
+    switched = sum(row.model_calls.switched for row in rows if row.model_calls is not None)
+    return [("model calls that another server took over", str(switched))] if switched else []
 
 
 def _flattened(prefix: str, value: JsonValue) -> Iterable[tuple[str, str]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.runner.participants import guard
+from services.contract import guard
 from tests.runner.support.processes import alive, await_true
 
 FAMILY = """
@@ -26,7 +26,7 @@ def start(folder: Path, *, stubborn: bool = False) -> tuple[subprocess.Popen[byt
     pids = folder / "pids"
     code = FAMILY.format(stubborn=stubborn, pids=str(pids))
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", guard.__file__, sys.executable, "-c", code], stdin=subprocess.PIPE
+        [sys.executable, "-I", "-S", guard.__file__, "5", sys.executable, "-c", code], stdin=subprocess.PIPE
     )
     await_true(lambda: pids.exists() and len(pids.read_text().split()) == 3, what="the family is there")
     return process, [int(pid) for pid in pids.read_text().split()]
@@ -82,7 +82,7 @@ def test_children_left_behind_by_a_command_that_ended_are_ended_too(tmp_path: Pa
     code = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); print(p.pid)"
 
     with subprocess.Popen(
-        [sys.executable, "-I", "-S", guard.__file__, sys.executable, "-c", code],
+        [sys.executable, "-I", "-S", guard.__file__, "5", sys.executable, "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as process:
@@ -96,6 +96,6 @@ def test_children_left_behind_by_a_command_that_ended_are_ended_too(tmp_path: Pa
 @pytest.mark.parametrize(("command", "code"), [(["false"], 1), (["no-such-command-anywhere"], 127)])
 def test_the_exit_code_is_the_commands(command: list[str], code: int) -> None:
     with subprocess.Popen(
-        [sys.executable, "-I", "-S", guard.__file__, *command], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-I", "-S", guard.__file__, "5", *command], stdin=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.wait(30) == code

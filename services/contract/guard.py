@@ -1,7 +1,7 @@
-"""Runs one command so that nothing of it outlives the runner. A script: standard library only, imports nothing of ours.
+"""Runs one command so that nothing of it outlives its starter. A script, `guard.py GRACE_S COMMAND...`: standard library only.
 
-Standard input is the life line. When it ends (the runner stopped, crashed or was killed), at SIGTERM, or when the command
-has ended, the command's process group gets SIGTERM, 5 s later SIGKILL, and so does whatever left the group.
+Standard input is the life line. When it ends (the starter stopped, crashed or was killed), at SIGTERM, or when the command
+has ended, the command's process group gets SIGTERM, GRACE_S later SIGKILL, and so does whatever left the group.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-GRACE_S = 5.0
 _SET_DEATH_SIGNAL, _SET_CHILD_SUBREAPER = 1, 36
 _STOPPING = {int(signal.SIGTERM), int(signal.SIGINT), int(signal.SIGHUP)}
 
 
-def main(command: list[str]) -> int:
-    """Run `command` to its end or to ours. Returns its exit code, 128 + n after signal n, 127 when it cannot start."""
+def main(grace_s: float, command: list[str]) -> int:
+    """Run `command` to its end or to ours; once told to end it has `grace_s`.
+
+    Returns its exit code, 128 + n after signal n, 127 when it cannot start.
+    """
     _prctl(_SET_CHILD_SUBREAPER, 1)
     wakeups = _signals_as_bytes()
     try:
@@ -33,11 +35,11 @@ def main(command: list[str]) -> int:
             preexec_fn=_die_with_parent,  # noqa: PLW1509 - no thread has been started
         )
     except OSError as error:
-        print(f"cannot start {command[0]!r}: {error.strerror}", file=sys.stderr, flush=True)  # noqa: T201 - the agent's log
+        print(f"cannot start {command[0]!r}: {error.strerror}", file=sys.stderr, flush=True)  # noqa: T201 - the command's log
         return 127
     while child.poll() is None and not _told_to_stop(wakeups):
         _reap_adopted(child)
-    _end(child)
+    _end(child, grace_s)
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
@@ -57,9 +59,9 @@ def _signals_as_bytes() -> int:
     return reading
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _end(child: subprocess.Popen[bytes], grace_s: float) -> None:
     _signal_group(child.pid, signal.SIGTERM)
-    give_up = time.monotonic() + GRACE_S
+    give_up = time.monotonic() + grace_s
     while time.monotonic() < give_up and (child.poll() is None or _group_lives(child.pid)):
         _reap_adopted(child)
         time.sleep(0.02)
@@ -111,4 +113,4 @@ def _prctl(option: int, value: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(float(sys.argv[1]), sys.argv[2:]))

@@ -1,0 +1,95 @@
+"""`transformers serve`: the light engine of the tests, and of a model that no other engine loads.
+
+Measured with 5.19: it ignores required tools, JSON schemas and logprobs with HTTP 200, which `inference doctor` says. It parses
+tool calls by itself, answers to any model name, and lists models of the hub's cache only, never a local folder.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import ClassVar, Final
+
+from services.inference.engines import checks, faults, log
+from services.inference.engines.base import Command, EngineFacts, Place, Serving, StartFault
+from services.inference.engines.environment import environment, is_local, model_of
+from services.inference.engines.flags import Flag, misplaced, tokens
+from services.inference.planner import Plan
+from services.inference.presets import EngineName
+
+OWN_OPTIONS: Final = {
+    "host": "--host",
+    "port": "--start-port",
+    "device": "--gpu cpu",
+    "dtype": "--dtype",
+    "trust-remote-code": "--allow-remote-code",
+    "chat-template-kwargs": "--thinking",
+    "reasoning": "--thinking",
+}
+
+
+class TransformersEngine:
+    """transformers serve."""
+
+    name: ClassVar[EngineName] = "transformers"
+    health_path: ClassVar[str] = "/health"
+    takes_key: ClassVar[bool] = False
+    image_templates: ClassVar[str | None] = None
+
+    def command(self, plan: Plan, serving: Serving, place: Place) -> Command:
+        """`transformers serve`. Raises EngineRefusalError with every reason."""
+        checks.refuse("transformers serve", plan, _refusals(plan, serving, place))
+        model, revision = model_of(plan, place), serving.revision or plan.request.preset.revision
+        if revision is not None and place.weights is None and not is_local(model):
+            model = f"{model}@{revision}"
+        flags: list[Flag] = [("--host", place.host), ("--port", str(place.port))]
+        flags += [("--device", "cpu" if place.cpu else "auto")]
+        flags += [("--dtype", plan.request.dtype or plan.request.preset.checkpoint.dtype)]
+        flags += [("--default-seed", str(place.index + 1))]
+        if serving.allow_remote_code:
+            flags.append(("--trust-remote-code",))
+        if serving.thinking is not None and plan.request.preset.template.thinking == "hybrid":
+            switch = {plan.request.preset.template.thinking_key: serving.thinking}
+            flags.append(("--chat-template-kwargs", json.dumps(switch, separators=(",", ":"))))
+        return Command(
+            argv=(place.program or "transformers", "serve", model, *tokens(flags, serving.engine_args)),
+            env=environment(plan, serving, place),
+        )
+
+    def fault(self, stderr: str) -> StartFault | None:
+        """What stopped the start, if its words are known."""
+        return faults.fault(stderr)
+
+    def stage(self, stderr: str) -> str:
+        """How far the start has come."""
+        return log.stage(stderr)
+
+    def facts(self, output: str) -> EngineFacts:  # noqa: ARG002 - it says nothing of the kind
+        """Nothing: it reports neither version nor cache."""
+        return EngineFacts()
+
+
+def _refusals(plan: Plan, serving: Serving, place: Place) -> list[str]:
+    reasons = [
+        *checks.number_refusals(plan),
+        *checks.length_refusals(plan, serving),
+        *checks.thinking_refusals(plan, serving, at_launch=True),
+        *checks.argument_refusals(serving),
+        *checks.key_refusals(place),
+        *misplaced(serving.engine_args, OWN_OPTIONS),
+    ]
+    absent = {
+        "--deterministic": serving.deterministic,
+        "--lora": bool(serving.adapters),
+        "--rope-scaling": serving.rope_scaling is not None,
+        "--tool-call-parser": serving.tool_parser is not None,
+        "--reasoning-parser": serving.reasoning_parser is not None,
+        "--expert-parallel": plan.request.expert_parallel,
+        "--quantization": checks.online_quantisation(plan) is not None,
+        "--kv-cache-dtype": plan.request.kv_dtype != "auto",
+    }
+    reasons += [
+        f"{option}: transformers serve has no such thing; take vLLM" for option, asked in absent.items() if asked
+    ]
+    if plan.tp > 1:
+        reasons.append(f"--tp {plan.tp}: transformers serve does not share a model by tensors; take --tp 1, or vLLM")
+    return reasons

@@ -1,0 +1,70 @@
+"""Stopping servers of a registry: which are meant, and what became of them. Somebody else's are never touched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from services.inference.failures import UsageError
+from services.inference.launchers.registry import LauncherName, launcher, launcher_of
+from services.inference.registry import Registry, stamp
+from services.inference.survey import ENDED, Known
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stopped:
+    """What became of those that were to be stopped, by id."""
+
+    ended: tuple[str, ...]
+    left: tuple[str, ...]
+    """Still alive."""
+
+
+def chosen(servers: Sequence[Known], ids: Sequence[str], *, where: str) -> Sequence[Known]:
+    """The servers of these ids that still live, all of ours without ids; the number of a job array means all its tasks.
+
+    Raises UsageError for an id that the registry, called `where`, does not list, and for one that is somebody else's.
+    """
+    if not ids:
+        return [server for server in servers if not server.over and ours(server)]
+    found = {asked: [server for server in servers if _named(server.id, asked)] for asked in ids}
+    if unknown := [asked for asked, named in found.items() if not named]:
+        listed = ", ".join(dict.fromkeys(server.id for server in servers)) or "nothing"
+        raise UsageError(f"{where} does not list {', '.join(unknown)}; it lists {listed}")
+    named = list({(server.id, server.url): server for several in found.values() for server in several}.values())
+    alive = [server for server in named if not server.over]
+    if foreign := [server.id for server in alive if not ours(server)]:
+        raise UsageError(f"{', '.join(foreign)}: not of this machine, so never stopped from here; end it where it runs")
+    return alive
+
+
+def ours(server: Known) -> bool:
+    """Whether a launcher of this machine knows the server."""
+    return launcher_of(server.id) is not None and server.state is not None
+
+
+async def stop(registry: Registry, servers: Sequence[Known], *, timeout_s: float) -> Stopped:
+    """End them, each by its launcher, and mark them in the registry. Raises what a launcher raises."""
+    ended: list[str] = []
+    left: list[str] = []
+    by_launcher: dict[LauncherName, list[str]] = {}
+    for name in dict.fromkeys(server.id for server in servers):
+        if (owner := launcher_of(name)) is not None:
+            by_launcher.setdefault(owner, []).append(name)
+    for owner, ids in by_launcher.items():
+        worker = launcher(owner)
+        gone = set(await worker.stop(ids, timeout_s=timeout_s))
+        states = await worker.state([name for name in ids if name not in gone])
+        for name in ids:
+            (ended if name in gone or states.get(name) in ENDED else left).append(name)
+    unlisted = {server.id for server in servers if server.line is None}
+    for name in ended:
+        registry.ended(name, exit_code="", at=stamp(datetime.now(UTC)))
+        if name in unlisted:
+            registry.forget(name)
+    return Stopped(ended=tuple(ended), left=tuple(left))
+
+
+def _named(server_id: str, asked: str) -> bool:
+    return server_id == asked or (asked.isdecimal() and server_id.startswith(f"{asked}_"))

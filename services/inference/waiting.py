@@ -1,0 +1,134 @@
+"""Waiting for servers: asks launchers and servers again and again, until enough are ready or too few ever can be."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from services.inference.readiness import Readiness, Target, probe_all
+from services.inference.registry import Registry
+from services.inference.survey import Known, survey
+
+NEVER: Final = frozenset({"wrong_model", "unauthorised"})
+"""Answers that do not change by waiting."""
+_PROBE_S: Final = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """A server and what it answered; `readiness` None: it was not asked, having ended or no address yet."""
+
+    server: Known
+    readiness: Readiness | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be given work."""
+        return self.readiness is not None and self.readiness.ready
+
+    @property
+    def over(self) -> bool:
+        """Whether it can never become ready."""
+        return self.server.over or (self.readiness is not None and self.readiness.condition in NEVER)
+
+    @property
+    def words(self) -> str:
+        """`ready`, or why not."""
+        if self.readiness is not None:
+            return "ready" if self.ready else f"{self.server.status}: {self.readiness.problem}"
+        line = self.server.line
+        code = f" ({line.exit_code})" if line and line.exit_code else ""
+        return f"{self.server.status}{code}" + ("" if line else ", not yet registered")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waited:
+    """How it ended."""
+
+    enough: bool
+    reason: str
+    standings: Sequence[Standing]
+
+    @property
+    def ready(self) -> int:
+        """Servers that are ready."""
+        return sum(standing.ready for standing in self.standings)
+
+
+async def standings(servers: Sequence[Known], *, timeout_s: float) -> Sequence[Standing]:
+    """Ask every server that has not ended. Raises InferenceError when a key file cannot be read."""
+    targets: dict[int, Target] = {
+        number: target
+        for number, server in enumerate(servers)
+        if not server.over and (target := server.target()) is not None
+    }
+    answers = dict(zip(targets, await probe_all(list(targets.values()), timeout_s=timeout_s), strict=True))
+    return [Standing(server=server, readiness=answers.get(number)) for number, server in enumerate(servers)]
+
+
+async def wait_until_ready(
+    registry: Registry,
+    *,
+    min_healthy: int,
+    timeout_s: float,
+    check_interval_s: float,
+    model: str | None = None,
+    says: Callable[[str], None],
+) -> Waited:
+    """Wait until `min_healthy` servers (of `model`) are ready, or cannot become so, or time is over.
+
+    Servers that had stopped in peace before are history, and servers that nobody has registered yet may still come: only
+    failures end the wait early. `says` is told every change.
+    """
+    deadline = time.monotonic() + timeout_s
+    seen_alive: set[str] = set()
+    told: dict[str, str] = {}
+    while True:
+        found = await survey(registry)
+        patience = min(max(check_interval_s, _PROBE_S), max(deadline - time.monotonic(), 1.0))
+        current = await standings(found.of(model), timeout_s=patience)
+        _tell([*(("", notice) for notice in found.notices), *map(_entry, current)], told, says)
+        seen_alive |= {standing.server.id for standing in current if not standing.over}
+        if (verdict := _verdict(current, seen_alive, min_healthy)) is not None:
+            return verdict
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return Waited(enough=False, reason=f"not ready within {timeout_s:g} s", standings=current)
+        await asyncio.sleep(min(check_interval_s, left))
+
+
+def _verdict(current: Sequence[Standing], seen_alive: set[str], min_healthy: int) -> Waited | None:
+    ready = sum(standing.ready for standing in current)
+    if ready >= min_healthy:
+        return Waited(enough=True, reason=f"{ready} ready", standings=current)
+    possible = sum(not standing.over for standing in current)
+    failed = [standing for standing in current if _failed(standing, seen_alive)]
+    if possible < min_healthy and failed:
+        reason = f"{len(failed)} failed, and {possible} that may still become ready are too few for {min_healthy}"
+        return Waited(enough=False, reason=reason, standings=current)
+    return None
+
+
+def _failed(standing: Standing, seen_alive: set[str]) -> bool:
+    server = standing.server
+    if not standing.over:
+        return False
+    if not server.over or server.state is not None or server.id in seen_alive:
+        return True
+    return server.facts is not None and server.line is not None and server.line.exit_code not in {"", "0"}
+
+
+def _entry(standing: Standing) -> tuple[str, str]:
+    server = standing.server
+    return f"{server.id} {server.url or ''}".strip(), standing.words
+
+
+def _tell(entries: Sequence[tuple[str, str]], told: dict[str, str], says: Callable[[str], None]) -> None:
+    for name, words in entries:
+        key = name or words
+        if told.get(key) != words:
+            told[key] = words
+            says(f"{name}  {words}" if name else words)

@@ -1,0 +1,28 @@
+"""Short ways to examine an endpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import SecretStr
+
+from services.contract.fitness import Finding, Fitness
+from services.inference.doctor.examination import Place, Wanted, examine
+
+
+async def examined(*urls: str, key: str | None = None, **wanted: Any) -> tuple[Fitness, ...]:
+    secret = None if key is None else SecretStr(key)
+    return await examine([Place(url=url, key=secret) for url in urls], Wanted(**wanted))
+
+
+async def one(url: str, *, key: str | None = None, **wanted: Any) -> Fitness:
+    (found,) = await examined(url, key=key, **wanted)
+    return found
+
+
+def finding(found: Fitness, number: str) -> Finding:
+    return next(one for one in found.findings if one.id == number)
+
+
+def ids(found: Fitness, verdict: str) -> set[str]:
+    return {one.id for one in found.findings if one.verdict == verdict}
