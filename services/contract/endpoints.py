@@ -8,11 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
+from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from services.contract.endpoint_files import EndpointFileError, urls_of_file
 
 log = structlog.get_logger()
 
@@ -25,9 +28,16 @@ DEFAULT_URLS: Final[Mapping[Provider, str]] = {
 }
 NO_KEYS: Final = frozenset({"", "none", "empty", "dummy", "null"})
 """Values of a key, in lower case, that mean that there is none."""
+ENDPOINT_FILE: Final = "LLM_ENDPOINT_FILE"
+"""Variable with the path of a `services.txt` or a `model_config_local.json`."""
+_MODEL_NAMES: Final[Mapping[RoleName, tuple[str, ...]]] = {
+    "agent": ("LLM_MODEL",),
+    "judge": ("EVAL_LLM_MODEL", "LLM_MODEL"),
+}
+_LISTS: Final = ("SGLANG_API_BASES", "OPENAI_API_BASE", "OPENAI_BASE_URL")
 NOTHING_CONFIGURED: Final = (
-    "no model endpoint is configured: set OPENAI_BASE_URL (or OPENAI_API_BASE) and LLM_MODEL, or OPENAI_API_KEY or "
-    "ANTHROPIC_API_KEY with LLM_MODEL; for a try-out without any model run `inference up reference`, then set "
+    "no model endpoint is configured: set OPENAI_BASE_URL (or OPENAI_API_BASE, or LLM_ENDPOINT_FILE) and LLM_MODEL, or "
+    "OPENAI_API_KEY or ANTHROPIC_API_KEY with LLM_MODEL; for a try-out without any model run `inference up reference`, then set "
     "OPENAI_BASE_URL=http://127.0.0.1:8000/v1 and LLM_MODEL=reference"
 )
 
@@ -87,21 +97,23 @@ def normalised_url(url: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         # What stands before an @ may be a password.
         raise ValueError(f"expected http://host[:port]/v1, got {url.rpartition('@')[2]!r}")
+    if "," in url:
+        raise ValueError(f"expected one address, got a list that begins with {parts.hostname}")
     if parts.query or parts.fragment or parts.username or parts.password:
         raise ValueError(f"expected an address without a query and without a password, got one for {parts.hostname}")
     return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
 
 
-def endpoint_from_environment(env: Mapping[str, str], *, role: RoleName = "agent") -> Endpoint:
+def endpoint_from_environment(env: Mapping[str, str], *, role: RoleName = "agent", aloud: bool = True) -> Endpoint:
     """The endpoint that the variables of the guides describe.
 
-    The agent: OPENAI_BASE_URL, OPENAI_API_BASE, SGLANG_API_BASES (the last two take lists), OPENAI_API_KEY; or ANTHROPIC_API_KEY,
-    ANTHROPIC_BASE_URL; LLM_MODEL, LLM_PROVIDER, PURPLE_LLM_TEMPERATURE, PURPLE_TOP_P, PURPLE_TOP_K, PURPLE_MAX_TOKENS. The
-    judge: OPENAI_EVAL_API_BASE, OPENAI_EVAL_API_KEY, EVAL_LLM_MODEL first, then the agent's. Raises EndpointError naming the
-    variables at fault.
+    The agent: LLM_ENDPOINT_FILE, SGLANG_API_BASES, OPENAI_API_BASE, OPENAI_BASE_URL, OPENAI_API_KEY; or
+    ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL; LLM_MODEL, LLM_PROVIDER, PURPLE_LLM_TEMPERATURE, PURPLE_TOP_P, PURPLE_TOP_K,
+    PURPLE_MAX_TOKENS. The judge: OPENAI_EVAL_API_BASE, OPENAI_EVAL_API_KEY, EVAL_LLM_MODEL first, then the agent's. Raises
+    EndpointError naming the variables at fault.
     """
     found = _judge_place(env) if role == "judge" else None
-    place = found or _agent_place(env)
+    place = found or _agent_place(env, role)
     values = {
         "name": role,
         "provider": place.provider,
@@ -116,7 +128,8 @@ def endpoint_from_environment(env: Mapping[str, str], *, role: RoleName = "agent
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         raise EndpointError(f"the {role}'s endpoint from {', '.join(place.sources.values())}: {faults}") from error
-    log.info("endpoint_chosen", role=role, model=endpoint.model, urls=list(endpoint.urls), **endpoint.facts)
+    if aloud:
+        log.info("endpoint_chosen", role=role, model=endpoint.model, urls=list(endpoint.urls), **endpoint.facts)
     return endpoint
 
 
@@ -143,9 +156,9 @@ def _judge_place(env: Mapping[str, str]) -> _Place | None:
     )
 
 
-def _agent_place(env: Mapping[str, str]) -> _Place:
+def _agent_place(env: Mapping[str, str], role: RoleName) -> _Place:
     openai_key, anthropic_key = key_of(env, "OPENAI_API_KEY"), key_of(env, "ANTHROPIC_API_KEY")
-    source, urls = agreed_urls(env)
+    source, urls = agreed_urls(env, model=_named_model(env, role))
     provider = _provider(env, has_openai=bool(urls) or openai_key is not None, has_anthropic=anthropic_key is not None)
     if provider == "anthropic":
         url = env.get("ANTHROPIC_BASE_URL", "").strip()
@@ -179,23 +192,35 @@ def _provider(env: Mapping[str, str], *, has_openai: bool, has_anthropic: bool) 
     raise EndpointError(NOTHING_CONFIGURED)
 
 
-def agreed_urls(env: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+def agreed_urls(env: Mapping[str, str], *, model: str | None = None) -> tuple[str, tuple[str, ...]]:
     """The variable that decides and its base URLs, ending in /v1; empty when none is set.
 
-    SGLANG_API_BASES, OPENAI_API_BASE and OPENAI_BASE_URL, each a list with commas. Raises EndpointError naming both variables
-    when two of them name different servers.
+    LLM_ENDPOINT_FILE, whose servers of `model` (without it: of LLM_MODEL) decide where it is set; SGLANG_API_BASES,
+    OPENAI_API_BASE and OPENAI_BASE_URL, each a list with commas, of which the longest decides otherwise. A list that is part of
+    what decides agrees with it. Raises EndpointError naming both variables when two of them name different servers, and for a
+    file that names none; whether one answers is found out by who asks it (`inference doctor`, the first call).
     """
-    given = {
-        name: urls for name in ("SGLANG_API_BASES", "OPENAI_API_BASE", "OPENAI_BASE_URL") if (urls := _urls(env, name))
-    }
-    if not given:
+    given = {name: urls for name in _LISTS if (urls := _urls(env, name))}
+    in_file = _urls_of_file(env, model or _named_model(env, "agent"))
+    if not given and not in_file:
         return "", ()
     # SDKs read OPENAI_BASE_URL themselves and take no list, so one URL out of the list is no contradiction.
-    decides, whole = max(given.items(), key=lambda item: len(item[1]))
+    longest = max(given, key=lambda name: len(given[name])) if given else ""
+    decides, whole = (ENDPOINT_FILE, in_file) if in_file else (longest, given[longest])
     for name, urls in given.items():
         if not set(urls) <= set(whole):
             raise EndpointError(f"{decides} and {name} name different servers: {','.join(whole)} and {','.join(urls)}")
     return decides, whole
+
+
+def _urls_of_file(env: Mapping[str, str], model: str | None) -> tuple[str, ...]:
+    path = env.get(ENDPOINT_FILE, "").strip()
+    if not path:
+        return ()
+    try:
+        return urls_of_file(Path(path).expanduser(), model)
+    except EndpointFileError as error:
+        raise EndpointError(f"{ENDPOINT_FILE}: {error}") from error
 
 
 def base_urls(text: str, *, name: str) -> tuple[str, ...]:
@@ -220,11 +245,15 @@ def key_of(env: Mapping[str, str], name: str) -> SecretStr | None:
     return None if value.lower() in NO_KEYS else SecretStr(value)
 
 
+def _named_model(env: Mapping[str, str], role: RoleName) -> str | None:
+    return next((value for name in _MODEL_NAMES[role] if (value := env.get(name, "").strip())), None)
+
+
 def _model(env: Mapping[str, str], role: RoleName) -> str:
-    names = ("EVAL_LLM_MODEL", "LLM_MODEL") if role == "judge" else ("LLM_MODEL",)
-    model = next((value for name in names if (value := env.get(name, "").strip())), "")
-    if not model:
-        raise EndpointError(f"no model is named for the {role}: set {' or '.join(names)}; there is no default")
+    model = _named_model(env, role)
+    if model is None:
+        names = " or ".join(_MODEL_NAMES[role])
+        raise EndpointError(f"no model is named for the {role}: set {names}; there is no default")
     return model
 
 

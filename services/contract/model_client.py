@@ -18,7 +18,7 @@ from typing import Final
 
 import structlog
 
-from services.contract.endpoints import Endpoint, Price
+from services.contract.endpoints import ENDPOINT_FILE, Endpoint, Price
 from services.contract.model_budget import ContextBudget, NoRoomError
 from services.contract.model_call import (
     CallKey,
@@ -275,12 +275,19 @@ class ModelClient:
         in_time = self._clock() + self._wait_s(call, fault) < call.deadline
         if kind.retried and call.tries < self._max_attempts and in_time:
             return fault
-        failure = self._failure(call, Outcome.INFRA_ERROR, kind.name, fault.message)
+        failure = self._failure(call, Outcome.INFRA_ERROR, kind.name, fault.message + self._stale(call))
         sizes = overflow(fault)
         if sizes is None:
             return failure
         limit = sizes.limit if sizes.limit is not None else call.replica.budget.limit
         return replace(failure, prompt_tokens=sizes.prompt_tokens, context_limit=limit)
+
+    def _stale(self, call: _Call) -> str:
+        """What to think of when a file named the servers and none of them listens."""
+        from_file = self.endpoint.facts.get("url") == ENDPOINT_FILE
+        if not from_file or any(attempt.status is not None for attempt in call.attempts):
+            return ""
+        return f"; {ENDPOINT_FILE} may be stale: `inference list` shows what runs, `inference wait` waits for it"
 
     async def _onward(self, call: _Call, fault: HttpFault) -> None:
         """Wait where that is due, and move on from a server that is lost."""

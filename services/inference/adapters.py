@@ -5,7 +5,6 @@ Read before the launch, so that a wrong base model or a rank that no engine hold
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -68,16 +67,14 @@ def adapter(text: str, preset: Preset) -> Adapter:
 def _config(name: str, path: Path) -> AdapterConfig:
     file = path / "adapter_config.json"
     try:
-        return AdapterConfig.model_validate(json.loads(file.read_text(encoding="utf-8")))
+        return AdapterConfig.model_validate_json(file.read_bytes())
     except OSError as error:
         raise UsageError(
             f"--lora {name}: cannot read {file}: {error.strerror}; DIR is the folder PEFT saved"
         ) from error
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        faults = "; ".join(": ".join([*map(str, one["loc"]), one["msg"]]) for one in error.errors())
         raise UsageError(f"--lora {name}: {file}: {faults}") from error
-    except ValueError as error:
-        raise UsageError(f"--lora {name}: {file} is no JSON: {error}") from error
 
 
 def _check_kind(name: str, config: AdapterConfig) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -96,13 +95,20 @@ def _rows(query: str) -> list[list[str]]:
         raise NoGpusError(f"nvidia-smi was not found, so no NVIDIA GPU can be used here; {_WITHOUT}") from None
     except subprocess.TimeoutExpired:
         raise NoGpusError(f"nvidia-smi gave no answer within {_TIMEOUT_S:.0f} s; is the driver well?") from None
-    rows = [[field.strip() for field in row] for row in csv.reader(ran.stdout.splitlines()) if row]
     columns = query.count(",") + 1
+    rows = [_fields(line, columns) for line in ran.stdout.splitlines() if line.strip()]
     # The driver's complaints come on standard output too, some of them with exit code 0.
     if ran.returncode or any(len(row) != columns for row in rows):
         said = " ".join((ran.stdout + " " + ran.stderr).split())
         raise NoGpusError(f"nvidia-smi ended with exit code {ran.returncode} and said: {said[:400]}; {_WITHOUT}")
     return rows
+
+
+def _fields(line: str, columns: int) -> list[str]:
+    """Nothing is quoted: the third field, a name, may hold commas."""
+    first = line.split(",", 2)
+    fields = [*first[:2], *first[2].rsplit(",", columns - 3)] if len(first) == 3 else first
+    return [field.strip() for field in fields]
 
 
 def _gpu(row: Sequence[str]) -> Gpu:

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import structlog
+
 from services.inference.gpus import gpu_users, gpus
 from services.inference.registry import Registry, moment
 from services.inference.survey import Known
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,11 +103,20 @@ def pruned(registry: Registry, servers: Sequence[Known], *, before: datetime) ->
     for server in old:
         if server.id in kept:
             continue
-        for log in (server.facts.log, server.facts.output) if server.facts else ():
-            if log is not None:
-                Path(log).unlink(missing_ok=True)
+        for file in (server.facts.log, server.facts.output) if server.facts else ():
+            if file is not None:
+                _remove(Path(file))
         registry.forget(server.id)
     return tuple(dict.fromkeys(server.id for server in old))
+
+
+def _remove(file: Path) -> None:
+    if file.suffix not in {".out", ".err"}:
+        return  # no launcher of ours calls a log so
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("log_not_removed", file=str(file), reason=error.strerror)
 
 
 def _ended(server: Known, registry: Registry) -> datetime | None:

@@ -21,6 +21,8 @@ class Living:
     model: str
     """The name to call it by: what it lists if it was asked, else what the registry says."""
     router: bool = False
+    key_file: str | None = None
+    """Holds the key it wants."""
 
 
 async def living(
@@ -63,7 +65,12 @@ def of_one_model(found: Sequence[Living], *, where: str) -> Sequence[Living]:
 def _living(server: Known, *, listed: str | None = None) -> Living:
     facts = server.facts
     name = listed or (facts.served_name if facts else server.model)
-    return Living(url=server.url or "", model=name, router=facts is not None and facts.router)
+    return Living(
+        url=server.url or "",
+        model=name,
+        router=facts is not None and facts.router,
+        key_file=facts.key_file if facts else None,
+    )
 
 
 def _none_runs(path: Path, model: str | None, servers: Sequence[Known]) -> str:

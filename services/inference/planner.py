@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 from typing import Final, Literal
 
 from services.inference.presets import Checkpoint, EngineName, Hardware, KvDtype, Preset, Quantisation
@@ -25,14 +26,15 @@ LOAD_RESERVE_GIB: Final = 4.0
 WITH_PARSERS: Final = ("vllm", "trtllm", "sglang")
 """Engines that need to be told a parser to return tool calls."""
 _GIB: Final = 2**30
-_CPU_KV_GIB: Final = 4.0
-_SAME_AS_CHECKPOINT: Final[dict[Quantisation, frozenset[str]]] = {
+_CPU_KV_GIB: Final = 0.0625
+SAME_AS_CHECKPOINT: Final[dict[Quantisation, frozenset[str]]] = {
     "none": frozenset(),
     "fp8": frozenset({"fp8"}),
     "int4": frozenset({"awq", "awq_marlin", "gptq", "gptq_marlin", "compressed-tensors"}),
     "nvfp4": frozenset({"nvfp4", "modelopt", "modelopt_fp4", "compressed-tensors"}),
     "mxfp4": frozenset({"mxfp4", "gpt_oss_mxfp4"}),
 }
+"""Names by which `--quantization` may call what a checkpoint is."""
 _DTYPES: Final = frozenset({"auto", "bfloat16", "float16", "half"})
 _RANK: Final[dict[Verdict, int]] = {"fit": 0, "tight": 1, "impossible": 2}
 
@@ -211,7 +213,7 @@ def memory(request: Request, tp: int) -> Memory:
         left = [ceiling - weights - overhead for overhead in (high, low)]
     sequence = kv_bytes_per_token(preset, tp, request.kv_dtype) * length(request) / _GIB
     if on_cpu(request):  # memory of the machine is for others too
-        left = [min(one, max(_CPU_KV_GIB, sequence * request.sequences)) for one in left]
+        left = [min(one, _whole_mib(max(_CPU_KV_GIB, sequence * request.sequences))) for one in left]
     return Memory(
         weights_gib=weights,
         ceiling_gib=ceiling,
@@ -219,6 +221,10 @@ def memory(request: Request, tp: int) -> Memory:
         kv_gib_low_overhead=left[1],
         sequence_gib=sequence,
     )
+
+
+def _whole_mib(gib: float) -> float:
+    return ceil(gib * 1024) / 1024
 
 
 def length(request: Request) -> int:
@@ -314,7 +320,7 @@ def _contradictions(request: Request) -> Iterator[str]:
     """Flags against the checkpoint."""
     quant, asked, dtype = request.preset.checkpoint.quant, request.quantization, request.dtype
     online = quant == "none" and asked == "fp8"
-    if asked is not None and not online and asked not in _SAME_AS_CHECKPOINT[quant]:
+    if asked is not None and not online and asked not in SAME_AS_CHECKPOINT[quant]:
         stored = "16 bits" if quant == "none" else quant
         yield f"--quantization {asked} contradicts a checkpoint in {stored}: gptq, awq and the like are other checkpoints"
     if dtype is None or dtype in _DTYPES:
@@ -361,7 +367,7 @@ def _notes(request: Request, tp: int) -> Iterator[str]:
         yield "NVFP4 below compute capability 10 is weight-only in vLLM and was never run by us"
     if request.dtype in _DTYPES and preset.checkpoint.quant != "none":
         yield f"--dtype {request.dtype} does not dequantise a checkpoint in {preset.checkpoint.quant}"
-    if request.quantization and request.quantization in _SAME_AS_CHECKPOINT[preset.checkpoint.quant]:
+    if request.quantization and request.quantization in SAME_AS_CHECKPOINT[preset.checkpoint.quant]:
         yield f"--quantization {request.quantization} is what the checkpoint says itself; it is not sent"
     if request.engine == "sglang" and static_fraction(request, tp) < request.utilization:
         yield f"--mem-fraction-static is {static_fraction(request, tp):.2f}, so that the overhead fits beside it"

@@ -119,13 +119,27 @@ class Registry:
         self._change(changed)
 
     def ended(self, job_id: str, *, exit_code: str, at: str) -> None:
-        """Mark every line of the job as stopped, except where it says so already; `exit_code` is a number, `lost`, or empty."""
+        """Mark every line of the job as stopped, except where it says so already; `exit_code` is a number, `lost`, or empty.
+
+        A number takes the place of `lost`: whoever watched the server knows better than whoever only missed it.
+        """
 
         def changed(old: str) -> str:
             line = parse_line(old)
-            if line is None or line.job_id != job_id or line.status == "stopped":
+            if line is None or line.job_id != job_id or _is_final(line, exit_code):
                 return old
             return replace(line, status="stopped", end_time=at, exit_code=exit_code).render()
+
+        self._change(lambda raw: [changed(old) for old in raw])
+
+    def lost(self, job_ids: frozenset[str]) -> None:
+        """Mark every line of these jobs as `stopped||lost`, except where it says already that it stopped."""
+
+        def changed(old: str) -> str:
+            line = parse_line(old)
+            if line is None or line.job_id not in job_ids or line.status == "stopped":
+                return old
+            return replace(line, status="stopped", end_time="", exit_code="lost").render()
 
         self._change(lambda raw: [changed(old) for old in raw])
 
@@ -139,12 +153,17 @@ class Registry:
         self._change(lambda raw: [old for old in raw if stays(old)])
 
     def facts(self, job_id: str) -> ServerFacts | None:
-        """What a launcher noted about the server; None for those of other tools."""
+        """What a launcher noted about the server; None for those of other tools.
+
+        What another user noted names no files: they would be read as keys, shown as logs and removed with our rights.
+        """
         file = self._note(job_id)
         if file is None:
             return None
         try:
-            return ServerFacts.model_validate_json(file.read_bytes())
+            found = ServerFacts.model_validate_json(file.read_bytes())
+            trusted = file.stat().st_uid in {0, os.geteuid()}
+            return found if trusted else found.model_copy(update={"key_file": None, "log": None, "output": None})
         except FileNotFoundError:
             return None
         except (OSError, ValidationError) as error:
@@ -260,6 +279,10 @@ def moment(text: str) -> datetime | None:
 
 
 _NUMBER: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
+
+
+def _is_final(line: ServiceLine, exit_code: str) -> bool:
+    return line.status == "stopped" and (line.exit_code != "lost" or not exit_code.isdecimal())
 
 
 def _names(raw: str, job_id: str, port: int) -> bool:

@@ -8,7 +8,7 @@ import os
 import shlex
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ import click
 
 from services.contract.endpoint_files import Address, ModelConfig, write_model_config
 from services.contract.telemetry import configure
+from services.inference.adapters import adapters, total_gib
 from services.inference.engines.base import Command, Serving
 from services.inference.engines.reference import reference_plan
 from services.inference.failures import DoesNotFitError, ExitCode, UsageError
@@ -99,7 +100,7 @@ def _launch(wish: Wish) -> tuple[Launch, LocalOptions]:
         strict_ports=wanted.strict_ports,
         detach=wanted.detach,
         forced=forced,
-        weights=str(weights.folder) if weights else None,
+        weights=str(weights.folder) if weights and plan.request.engine == "trtllm" else None,
     )
 
 
@@ -109,7 +110,9 @@ def _plan(wish: Wish) -> Plan:
 
     if wish.model == REFERENCE.key:
         return reference_plan(max_model_len=wish.asked.max_model_len, servers=wish.wanted.num_servers or 1)
-    return plan(requested(wish.model, wish.asked, count=len(wish.gpu_ids) or None), catalogue())
+    request = requested(wish.model, wish.asked, count=len(wish.gpu_ids) or None)
+    extra = total_gib(adapters(wish.wanted.lora, request.preset))
+    return plan(replace(request, extra_gib=extra), catalogue())
 
 
 def _weights(wish: Wish, plan: Plan) -> Weights | None:
@@ -138,7 +141,7 @@ def _serving(wish: Wish, plan: Plan, *, revision: str | None) -> Serving:
         served_name=wanted.model_name or plan.request.preset.key,
         revision=revision or plan.request.preset.revision,
         thinking=None if wanted.thinking is None else wanted.thinking == "on",
-        adapters=(),
+        adapters=adapters(wanted.lora, plan.request.preset),
         deterministic=wanted.deterministic,
         allow_remote_code=wanted.allow_remote_code,
         rope_scaling=wanted.rope_scaling,
@@ -200,7 +203,9 @@ def _cancel_on_signals() -> None:
             task.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop, number)
+        # What `nohup` or a shell script's `&` had ignored stays ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop, number)
 
 
 def _print_commands(wish: Wish, launch: Launch, here: LocalOptions) -> None:

@@ -11,12 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from services.contract.endpoint_files import ServiceLine, same_model
 from services.inference.failures import InferenceError
 from services.inference.launchers.base import Server, State
 from services.inference.launchers.registry import LauncherName, launcher, launcher_of
 from services.inference.readiness import Target
 from services.inference.registry import Registry, ServerFacts
+
+log = structlog.get_logger()
 
 ENDED: Final[frozenset[State]] = frozenset({"stopped", "lost", "failed"})
 
@@ -60,7 +64,7 @@ class Known:
         return any(name is not None and same_model(model, name) for name in names)
 
     def target(self) -> Target | None:
-        """What to ask it; None while it has no address. Raises InferenceError when its key file cannot be read."""
+        """What to ask it; None while it has no address."""
         if self.line is None:
             return None
         name = self.facts.served_name if self.facts else None
@@ -92,10 +96,9 @@ class Known:
             return None
         try:
             return Path(self.facts.key_file).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise InferenceError(
-                f"{self.id} wants a key, and its file {self.facts.key_file} cannot be read: {error.strerror}"
-            ) from error
+        except (OSError, UnicodeDecodeError) as error:
+            log.warning("key_file_unreadable", server=self.id, file=self.facts.key_file, reason=str(error))
+            return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,8 +122,8 @@ async def survey(registry: Registry) -> Survey:
     )
     states, notices = await _states(askable(lines, waiting, hostname=socket.gethostname()))
     corrected = reconciled(lines, states)
-    for job_id in sorted({new.job_id for old, new in zip(lines, corrected, strict=True) if old != new}):
-        registry.ended(job_id, exit_code="lost", at="")
+    lost = frozenset(new.job_id for old, new in zip(lines, corrected, strict=True) if old != new)
+    notices = (*notices, *_marked(registry, lost))
     listed = [
         Known(id=line.job_id, line=line, facts=registry.facts(line.job_id), state=states.get(line.job_id))
         for line in corrected
@@ -156,6 +159,16 @@ def askable(
         if (owner := launcher_of(name)) is not None:
             ids.setdefault(owner, []).append(name)
     return ids
+
+
+def _marked(registry: Registry, lost: frozenset[str]) -> tuple[str, ...]:
+    try:
+        if lost:
+            registry.lost(lost)
+    except InferenceError as error:
+        # Whoever may only read the registry is told the truth all the same.
+        return (f"the dead are still listed as alive in the file: {error}",)
+    return ()
 
 
 async def _states(asked: Mapping[LauncherName, Sequence[str]]) -> tuple[Mapping[str, State], tuple[str, ...]]:

@@ -59,7 +59,7 @@ class Waited:
 
 
 async def standings(servers: Sequence[Known], *, timeout_s: float) -> Sequence[Standing]:
-    """Ask every server that has not ended. Raises InferenceError when a key file cannot be read."""
+    """Ask every server that has not ended."""
     targets: dict[int, Target] = {
         number: target
         for number, server in enumerate(servers)

@@ -161,8 +161,8 @@ def main(*, env_file: Path | None) -> None:
 def serve(*, settings: ServerSettings, baseline: str | None, max_concurrency: int, verbose: bool, **flags: Any) -> None:
     """Serve the agent until SIGTERM.
 
-    The model endpoint comes from OPENAI_BASE_URL or OPENAI_API_BASE with OPENAI_API_KEY, or from ANTHROPIC_API_KEY;
-    LLM_PROVIDER chooses between them. `inference up reference` gives an endpoint without a model.
+    The model endpoint comes from LLM_ENDPOINT_FILE, OPENAI_API_BASE or OPENAI_BASE_URL with OPENAI_API_KEY, or from
+    ANTHROPIC_API_KEY; LLM_PROVIDER chooses between them. `inference up reference` gives an endpoint without a model.
     """
     from services.contract.telemetry import configure  # noqa: PLC0415 - keeps `--help` fast
 

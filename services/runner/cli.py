@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from services.runner import cli_results
-from services.runner.command_line import call, ending, finish, options_of, shared_options
+from services.runner.command_line import call, doctor_option, ending, finish, options_of, shared_options
 from services.runner.evaluate.command import evaluate
 from services.runner.failures import EXIT_CODES_HELP, ExitCode
 
 if TYPE_CHECKING:
     from services.contract.assessment import Plan
+    from services.runner.fitness import Doctor
     from services.runner.scenario import Scenario
 
 COMMANDS_GROUP: Final = "assay.commands"
@@ -72,8 +73,9 @@ def main() -> None:
 
 @main.command(epilog=EXIT_CODES_HELP)
 @click.option("--show-logs", is_flag=True, help="Print what the agents write.")
+@doctor_option
 @shared_options
-def demo(*, show_logs: bool, results_dir: Path, as_json: bool) -> NoReturn:
+def demo(*, show_logs: bool, doctor: Doctor, results_dir: Path, as_json: bool) -> NoReturn:
     """Run a small assessment here, with an engine that needs no model: under a minute, no network.
 
     Starts the reference engine, the purple and the green agent on free ports, and writes a report.
@@ -81,7 +83,7 @@ def demo(*, show_logs: bool, results_dir: Path, as_json: bool) -> NoReturn:
     from services.runner.demo import demo_scenario  # noqa: PLC0415
     from services.runner.run import run_scenario  # noqa: PLC0415
 
-    options = options_of(results_dir, as_json=as_json, show_logs=show_logs)
+    options = options_of(results_dir, as_json=as_json, show_logs=show_logs, doctor=doctor)
     finish(call(lambda: run_scenario(demo_scenario(), options)), as_json=as_json)
 
 
@@ -108,6 +110,7 @@ def demo(*, show_logs: bool, results_dir: Path, as_json: bool) -> NoReturn:
 @click.option("--serve-only", is_flag=True, help="Start the agents and keep them until Ctrl-C.")
 @click.option("--dry-run", is_flag=True, help="Ask green for the plan only.")
 @click.option("-v", "--verbose", is_flag=True, help="Log details.")
+@doctor_option
 @shared_options
 def run(
     *,
@@ -124,6 +127,7 @@ def run(
     serve_only: bool,
     dry_run: bool,
     verbose: bool,
+    doctor: Doctor,
     results_dir: Path,
     as_json: bool,
     **asked: Any,
@@ -137,7 +141,12 @@ def run(
     if out is not None and output is not None and out != output:
         raise click.UsageError("OUT and -o name different files: give one")
     _refuse_idle_options(
-        serve_only=serve_only, dry_run=dry_run, as_json=as_json, timeout_s=timeout_s, out=out or output
+        serve_only=serve_only,
+        dry_run=dry_run,
+        as_json=as_json,
+        timeout_s=timeout_s,
+        out=out or output,
+        no_doctor=bool(doctor.refused),
     )
     values = {
         "num_tasks": asked["num_tasks"],
@@ -154,6 +163,7 @@ def run(
         start_timeout_s=start_timeout,
         timeout_s=timeout_s,
         copy_to=out or output,
+        doctor=doctor,
     )
     with ending():
         chosen = _scenario(scenario, green_url, purple_url).with_config(
@@ -174,6 +184,7 @@ def run(
 @click.option("--start-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For each card.")
 @click.option("--show-logs", is_flag=True, help="Print what the agents write.")
 @click.option("-v", "--verbose", is_flag=True, help="Log details.")
+@doctor_option
 @shared_options
 def resume(
     *,
@@ -183,6 +194,7 @@ def resume(
     start_timeout: float | None,
     show_logs: bool,
     verbose: bool,
+    doctor: Doctor,
     results_dir: Path,
     as_json: bool,
 ) -> NoReturn:
@@ -200,6 +212,7 @@ def resume(
         env_file=env_file,
         start_timeout_s=start_timeout,
         copy_to=output,
+        doctor=doctor,
     )
     finish(call(lambda: resume_run(reference, options)), as_json=as_json)
 
@@ -288,13 +301,19 @@ def _scenario(path: Path | None, green_url: str | None, purple_url: str | None) 
 
 
 def _refuse_idle_options(
-    *, serve_only: bool, dry_run: bool, as_json: bool, timeout_s: float | None, out: Path | None
+    *,
+    serve_only: bool,
+    dry_run: bool,
+    as_json: bool,
+    timeout_s: float | None,
+    out: Path | None,
+    no_doctor: bool,
 ) -> None:
     """An option without an effect is a mistake."""
     if not (serve_only or dry_run):
         return
     idle = {"--dry-run": serve_only and dry_run, "--json": serve_only and as_json}
-    idle |= {"--timeout": timeout_s is not None, "OUT or -o": out is not None}
+    idle |= {"--timeout": timeout_s is not None, "OUT or -o": out is not None, "--no-doctor": no_doctor}
     if names := [name for name, given in idle.items() if given]:
         mode = "--serve-only" if serve_only else "--dry-run"
         raise click.UsageError(f"{', '.join(names)} would have no effect with {mode}")

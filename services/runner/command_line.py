@@ -15,6 +15,7 @@ import click
 from services.runner.failures import ExitCode, RunnerError
 
 if TYPE_CHECKING:
+    from services.runner.fitness import Doctor
     from services.runner.journal import Journal
     from services.runner.report import Report
     from services.runner.run import RunOptions, RunOutcome
@@ -37,6 +38,23 @@ def shared_options(command: F) -> F:
     """Options of every command that reads or writes results."""
     as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
     return results_dir_option(as_json(command))
+
+
+def doctor_option(command: F) -> F:
+    """`--no-doctor`, as `doctor: Doctor`."""
+
+    def doctor(_context: click.Context, _option: click.Parameter, value: bool) -> Doctor:  # noqa: FBT001 - click's
+        from services.runner.fitness import Doctor  # noqa: PLC0415
+
+        return Doctor(refused="--no-doctor" if value else "")
+
+    return click.option(
+        "--no-doctor",
+        "doctor",
+        is_flag=True,
+        callback=doctor,
+        help="Do not examine the agents' model endpoints before the run.",
+    )(command)
 
 
 @contextmanager

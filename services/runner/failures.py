@@ -54,6 +54,12 @@ class AgentStartError(RunnerError):
     exit_code = ExitCode.LOST
 
 
+class EndpointLostError(RunnerError):
+    """The model endpoint of an agent does not answer, or does not generate. Names the cure."""
+
+    exit_code = ExitCode.LOST
+
+
 class AgentLostError(RunnerError):
     """An agent that had started is gone. What was finished is in the journal."""
 

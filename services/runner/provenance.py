@@ -18,6 +18,7 @@ from services.runner.scenario import REFERENCE, AgentSpec, Scenario
 
 PACKAGES: Final = ("assay", "a2a-sdk", "openai", "anthropic", "pydantic", "httpx", "aiohttp", "uvicorn", "numpy")
 _MODEL_NAMES: Final = (
+    "LLM_ENDPOINT_FILE",
     "LLM_MODEL",
     "LLM_PROVIDER",
     "OPENAI_BASE_URL",
@@ -28,6 +29,7 @@ _MODEL_NAMES: Final = (
     "PURPLE_STRATEGY",
     "PURPLE_TOP_K",
     "PURPLE_TOP_P",
+    "SGLANG_API_BASES",
 )
 
 

@@ -10,7 +10,7 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NoReturn, Protocol
@@ -33,6 +33,7 @@ from services.runner.failures import (
     RunTimeoutError,
     ScenarioError,
 )
+from services.runner.fitness import KEY, Doctor
 from services.runner.journal import Journal, Recorded, RunRecord, RunStatus
 from services.runner.locks import run_lock
 from services.runner.participants import Agents, StartOptions, start_agents, variables_for
@@ -80,6 +81,8 @@ class RunOptions:
     """How long the trials may take together; None waits for all."""
     echo: Echo | None = None
     copy_to: Path | None = None
+    doctor: Doctor = field(default_factory=Doctor)
+    """Asks whether the agents' model endpoints are fit; shared by the runs of one command."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,14 +147,15 @@ async def run_scenario(scenario: Scenario, options: RunOptions) -> RunOutcome:
             async with agents_of(scenario, run_id, options, variables) as agents:
                 client = await stack.enter_async_context(client_of(scenario, agents))
                 request: Json = {"participants": dict(agents.participant_urls), "config": scenario.config}
+                plan, fitness = await _planned(client, request, scenario, agents, options)
                 run = RunRecord(
                     id=run_id,
                     created=datetime.now(UTC).isoformat(timespec="microseconds"),
                     name=scenario.name,
                     scenario=scenario.storable(),
                     request=request,
-                    plan=await ask_plan(client, request),
-                    provenance=gather(scenario, agents, variables),
+                    plan=plan,
+                    provenance=gather(scenario, agents, variables) | {KEY: fitness},
                 )
                 await asyncio.to_thread(journal.create_run, run)
                 error = await _execute(run, client=client, agents=agents, journal=journal, options=options, stop=stop)
@@ -186,8 +190,9 @@ async def resume_run(reference: str, options: RunOptions, *, agents_now: Scenari
         async with agents_of(scenario, run.id, options, variables) as agents:
             client = await stack.enter_async_context(client_of(scenario, agents))
             request: Json = {"participants": dict(agents.participant_urls), "config": scenario.config}
-            _check_plan(run, await ask_plan(client, request))
-            await asyncio.to_thread(journal.reopen, run.id, gather(scenario, agents, variables))
+            plan, fitness = await _planned(client, request, scenario, agents, options)
+            _check_plan(run, plan)
+            await asyncio.to_thread(journal.reopen, run.id, gather(scenario, agents, variables) | {KEY: fitness})
             again = run.model_copy(update={"request": request})
             error = await _execute(again, client=client, agents=agents, journal=journal, options=options, stop=stop)
         return await conclude(journal, run.id, options, error)
@@ -210,6 +215,20 @@ async def serve_only(scenario: Scenario, options: RunOptions) -> NoReturn:
         for agent in agents.started:
             options.listener.says(f"{agent.role} is at {agent.url}")
         raise await agents.lost()
+
+
+async def _planned(
+    client: AgentClient, request: Json, scenario: Scenario, agents: Agents, options: RunOptions
+) -> tuple[Plan, Json]:
+    """Green's plan, and what the doctor found meanwhile. Raises RunnerError."""
+    examining = asyncio.create_task(
+        options.doctor.examine(scenario, agents.told, says=options.listener.says), name="doctor"
+    )
+    try:
+        return await ask_plan(client, request), await examining
+    finally:
+        examining.cancel()
+        await asyncio.gather(examining, return_exceptions=True)
 
 
 async def ask_plan(client: AgentClient, request: Mapping[str, JsonValue]) -> Plan:

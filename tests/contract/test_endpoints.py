@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,6 +62,70 @@ def test_variables_that_disagree_are_an_error_that_names_both() -> None:
 
     with pytest.raises(EndpointError, match=r"OPENAI_API_BASE and OPENAI_BASE_URL .* http://a:1/v1 and http://b:2/v1"):
         endpoint_from_environment(env)
+
+
+CONFIG_FILE = """{
+  "org/m": [{"ip_addr": "10.0.0.1", "port": "8000"}, {"ip_addr": "10.0.0.2", "port": 8001}],
+  "j": [{"ip_addr": "10.0.0.9", "port": 1}]
+}"""
+
+
+def endpoint_file(folder: Path, text: str = CONFIG_FILE) -> dict[str, str]:
+    path = folder / "servers"
+    path.write_text(text)
+    return {"LLM_ENDPOINT_FILE": str(path), "LLM_MODEL": "org/m"}
+
+
+def test_a_file_names_the_servers_of_the_model_and_variables_that_name_some_of_them_agree(tmp_path: Path) -> None:
+    env = endpoint_file(tmp_path) | {"OPENAI_BASE_URL": "http://10.0.0.2:8001/v1/"}
+
+    endpoint = endpoint_from_environment(env)
+
+    assert endpoint.urls == ("http://10.0.0.1:8000/v1", "http://10.0.0.2:8001/v1")
+    assert endpoint.facts["url"] == "LLM_ENDPOINT_FILE"
+
+
+def test_of_the_services_of_a_registry_those_that_run_count(tmp_path: Path) -> None:
+    lines = "1|n1|10.0.0.1|8000|org/m|1|running\n2|n2|10.0.0.2|8000|org/m|1|stopped|2|0\n"
+
+    assert endpoint_from_environment(endpoint_file(tmp_path, lines)).urls == ("http://10.0.0.1:8000/v1",)
+
+
+@pytest.mark.parametrize("name", ["SGLANG_API_BASES", "OPENAI_API_BASE", "OPENAI_BASE_URL"])
+def test_a_variable_that_names_a_server_beyond_the_file_is_an_error_that_names_both(tmp_path: Path, name: str) -> None:
+    env = endpoint_file(tmp_path) | {name: "http://10.0.0.1:8000/v1,http://10.0.0.3:8000/v1"}
+
+    with pytest.raises(
+        EndpointError, match=f"LLM_ENDPOINT_FILE and {name} name different servers: .*10.0.0.2.*10.0.0.3"
+    ):
+        endpoint_from_environment(env)
+
+
+def test_a_file_that_names_no_such_server_is_an_error_that_names_variable_and_file(tmp_path: Path) -> None:
+    stopped = "1|n1|10.0.0.1|8000|org/m|1|stopped|2|0\n"
+    with pytest.raises(EndpointError, match=r"LLM_ENDPOINT_FILE: .*servers: names no running server"):
+        endpoint_from_environment(endpoint_file(tmp_path, stopped))
+    with pytest.raises(EndpointError, match=r"LLM_ENDPOINT_FILE: .*absent: No such file"):
+        endpoint_from_environment({"LLM_ENDPOINT_FILE": str(tmp_path / "absent"), "LLM_MODEL": "m"})
+    with pytest.raises(EndpointError, match=r"LLM_ENDPOINT_FILE: .*'other'.*'j', 'org/m'"):
+        endpoint_from_environment(endpoint_file(tmp_path) | {"LLM_MODEL": "other"})
+
+
+def test_the_judge_is_looked_for_in_the_file_by_its_own_model(tmp_path: Path) -> None:
+    endpoint = endpoint_from_environment(endpoint_file(tmp_path) | {"EVAL_LLM_MODEL": "j"}, role="judge")
+
+    assert (endpoint.model, endpoint.urls) == ("j", ("http://10.0.0.9:1/v1",))
+
+
+def test_the_judge_may_have_several_servers() -> None:
+    env = {"OPENAI_EVAL_API_BASE": "http://a:1/v1,http://b:2/v1", "EVAL_LLM_MODEL": "j"}
+
+    assert endpoint_from_environment(env, role="judge").urls == ("http://a:1/v1", "http://b:2/v1")
+
+
+def test_a_list_in_the_place_of_one_address_is_refused() -> None:
+    with pytest.raises(ValidationError, match="expected one address, got a list"):
+        Endpoint(name="judge", model="m", urls=("http://a:1/v1,http://b:2/v1",))
 
 
 def test_a_key_alone_means_the_hosted_api() -> None:

@@ -146,6 +146,14 @@ async def test_when_no_server_listens_each_is_tried_and_none_more_often_than_nee
     assert len(sleeper.waits) == 2  # not before the second server, which was not known to be lost
 
 
+async def test_a_file_whose_servers_are_all_gone_may_be_stale_and_is_named() -> None:
+    place = endpoint(DEAD, urls=(DEAD, ALSO_DEAD), facts={"url": "LLM_ENDPOINT_FILE"})
+    async with client_of(place) as client:
+        failure = await failed(client)
+
+    assert "LLM_ENDPOINT_FILE may be stale: `inference list`" in failure.message
+
+
 async def test_of_three_servers_two_may_be_lost() -> None:
     with running_engine() as engine:
         async with client_of(endpoint(DEAD, urls=(DEAD, engine.url, ALSO_DEAD))) as client:

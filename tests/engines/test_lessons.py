@@ -7,7 +7,7 @@ import pytest
 from services.contract.model_client import ChatMessage, ResponseFormat, Sampling, ToolCall
 from tests.contract.calling import KEY, client_of, completed, in_
 from tests.engines.raw import TOOL, VERDICT, place, streamed
-from tests.engines.servers import Served
+from tests.engines.servers import HUB_ID, Served
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,8 @@ async def test_answer_cut_by_its_limit_says_so(engine: Served) -> None:
 
 
 def test_streamed_answer_is_the_unstreamed_one_and_counts_its_tokens(engine: Served) -> None:
+    if engine.model == HUB_ID:
+        pytest.skip("transformers serve streams blanks that the whole answer lacks, and no [DONE]: D04 says so")
     text, chunks, done = streamed(engine, "Judge: well done")
     assert (text, done) == ('{"score":4,"verdict":"pass"}', True)
     assert [chunk["usage"]["completion_tokens"] > 0 for chunk in chunks if chunk.get("usage")][-1:] == [True]

@@ -7,9 +7,10 @@ import asyncio
 import pytest
 
 from services.contract.model_client import ResponseFormat, Sampling
+from services.inference.engines.registry import engine
 from tests.contract.calling import client_of, completed, failed, in_, until
 from tests.engines.raw import QUOTE, VERDICT, VERDICT_FORMAT, metric, place, said
-from tests.engines.servers import MAX_MODEL_LEN, Served
+from tests.engines.servers import KV_TOKENS, MAX_MODEL_LEN, Served
 
 pytestmark = pytest.mark.engine
 
@@ -88,3 +89,9 @@ async def test_hundred_chats_at_once_are_all_answered(vllm_server: Served) -> No
     async with client_of(place(vllm_server), max_connections=100) as client:
         answers = await asyncio.gather(*(completed(client) for _ in range(100)))
     assert [answer.text for answer in answers] == ["pong"] * 100
+
+
+def test_log_of_the_engine_says_its_version_and_how_much_fits_into_its_cache(vllm_server: Served) -> None:
+    assert vllm_server.log is not None
+    facts = engine("vllm").facts(vllm_server.log.read_text(errors="replace"))
+    assert (facts.version, facts.kv_tokens, facts.concurrency) == ("0.32.0", KV_TOKENS, KV_TOKENS / MAX_MODEL_LEN)

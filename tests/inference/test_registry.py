@@ -91,6 +91,18 @@ def test_what_has_ended_keeps_its_end(tmp_path: Path) -> None:
     assert [(one.status, one.exit_code) for one in registry.lines()] == [("stopped", "0")] * 2
 
 
+def test_an_exit_code_is_better_than_lost(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "services.txt")
+    registry.put(line("1"))
+    registry.put(line("2"))
+
+    registry.lost(frozenset({"1", "2"}))
+    registry.ended("1", exit_code="1", at="9")
+    registry.ended("2", exit_code="", at="9")
+
+    assert [(one.end_time, one.exit_code) for one in registry.lines()] == [("9", "1"), ("", "lost")]
+
+
 def test_a_lost_server_is_written_without_an_end(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "services.txt")
     registry.put(line("1"))
@@ -201,6 +213,16 @@ def test_an_id_never_leads_out_of_the_folder_of_facts(tmp_path: Path, job_id: st
     assert registry.facts(job_id) is None
     with pytest.raises(UsageError, match="no id of a server"):
         registry.note(ServerFacts(id=job_id, engine="vllm", served_name="m"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to somebody else")
+def test_facts_of_another_user_name_no_files(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "services.txt")
+    facts = ServerFacts(id="1", engine="vllm", served_name="m", log="/l.err", output="/l.out", key_file="/k")
+    registry.note(facts)
+    os.chown(tmp_path / "services.txt.d" / "1.json", 54321, -1)
+
+    assert registry.facts("1") == ServerFacts(id="1", engine="vllm", served_name="m")
 
 
 def test_broken_facts_are_as_good_as_none(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ LINES = st.lists(st.builds(line, IDS, status=st.sampled_from(["starting", "runni
         ("123 ", None),
         ("k8s-7", None),
         ("", None),
-        ("１２３", None),
+        ("\uff11\uff12", None),
     ],
 )
 def test_an_id_says_which_launcher_it_belongs_to(server_id: str, owner: str | None) -> None:

@@ -64,7 +64,7 @@ def drawn(asked: list[Body]) -> list[tuple[str, int]]:
 
 async def interrupted_after_two(folder: Path, model: ModelServer) -> None:
     """Run until two trials are in the journal and the model thinks about the third, then interrupt."""
-    async with assay(folder, "run", "scenario.toml") as run:
+    async with assay(folder, "run", "scenario.toml", "--no-doctor") as run:
         assert run.stderr is not None
         seen = b""
         while f"[2/{TRIALS}]".encode() not in seen:
@@ -88,7 +88,7 @@ async def test_a_resumed_run_repeats_no_stored_sample_and_draws_the_interrupted_
         await interrupted_after_two(tmp_path, model)
         *stored, in_flight = drawn(model.asked)
         model.hang_on = None
-        async with assay(tmp_path, "resume", "latest") as resumed:
+        async with assay(tmp_path, "resume", "latest", "--no-doctor") as resumed:
             _, errors = await resumed.communicate()
         again = drawn(model.asked)[len(stored) + 1 :]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from services.contract.conversation import ModelFacts, Transcript, Turn
+from services.contract.conversation import ModelCalls, ModelFacts, Transcript, Turn
 from services.contract.judgements import Judgement
 from services.contract.outcomes import Outcome
 from services.contract.results import ErrorInfo, TaskResult
@@ -187,6 +187,18 @@ def test_what_qualifies_the_number_stands_above_it(tmp_path: Path) -> None:
     assert report.view.banners[0].text.startswith("With them the score could lie anywhere from 75.0 to 100.0.")
     assert set(titles(page)) >= {banner.title for banner in report.view.banners}
     assert json.loads(report.results_json.read_text())["status"] == "canceled"
+
+
+def test_model_calls_that_another_server_took_over_are_counted_where_there_were_any(tmp_path: Path) -> None:
+    plan = make_plan(tasks=2)
+    rows = [make_row(trial) for trial in plan.trials]
+    moved = [row.model_copy(update={"model_calls": ModelCalls(switched=2)}) for row in rows[:3]]
+
+    quiet, _ = report_of(tmp_path / "quiet", rows, make_run(plan))
+    report, _ = report_of(tmp_path / "moved", [*moved, *rows[3:]], make_run(plan))
+
+    assert ("model calls that another server took over", "6") in report.view.facts
+    assert not [name for name, _ in quiet.view.facts if "another server" in name]
 
 
 def test_a_trial_without_a_row_is_shown_as_missing(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ async def _check(members: Sequence[Member]) -> None:
         failure = await member.model.learn()
         if failure is None:
             continue
-        place = f"the judge {member.model.endpoint.model} at {member.model.endpoint.urls[0]}"
+        place = f"the judge {member.model.endpoint.model} at {', '.join(member.model.endpoint.urls)}"
         if failure.kind in HOPELESS:
             raise JudgeUnavailableError(f"{place} cannot be used ({failure.kind}): {failure.message}")
         log.warning("judge_not_ready", judge=place, kind=failure.kind, reason=failure.message)
@@ -187,7 +187,7 @@ def _described(model: JudgeModel) -> JsonValue:
     return {
         "model": endpoint.model,
         "provider": endpoint.provider,
-        "url": endpoint.urls[0],
+        "url": ", ".join(endpoint.urls),
         "temperature": endpoint.temperature,
         "max_tokens": model.max_tokens,
         "context": model.context,

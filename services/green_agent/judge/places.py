@@ -107,7 +107,7 @@ def _with_key_of_the_same_place(endpoint: Endpoint, env: Mapping[str, str]) -> E
         known = endpoint_from_environment(env, role="judge")
     except EndpointError:
         return endpoint
-    if endpoint.provider != known.provider or endpoint.urls[0] not in known.urls:
+    if endpoint.provider != known.provider or not set(endpoint.urls) <= set(known.urls):
         return endpoint
     facts = {**endpoint.facts, **({"key": known.facts["key"]} if "key" in known.facts else {})}
     return endpoint.model_copy(update={"api_key": known.api_key, "facts": facts})

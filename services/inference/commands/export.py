@@ -33,6 +33,7 @@ def command(
     Sets OPENAI_API_BASE, SGLANG_API_BASES, OPENAI_BASE_URL, LLM_MODEL, and OPENAI_API_KEY where it has no value.
     """
     import asyncio  # noqa: PLC0415 - keeps --help fast
+    import shlex  # noqa: PLC0415
 
     from services.contract.endpoint_files import replace_text  # noqa: PLC0415
     from services.contract.telemetry import configure  # noqa: PLC0415
@@ -43,6 +44,8 @@ def command(
     found = asyncio.run(
         living(registry, model=model, healthy=True, timeout_s=timeout, says=lambda words: click.echo(words, err=True))
     )
+    for file in dict.fromkeys(server.key_file for server in found if server.key_file):
+        click.echo(f'these servers want a key: export OPENAI_API_KEY="$(cat {shlex.quote(file)})"', err=True)
     values = variables(of_one_model(found, where=str(registry)), single=single)
     text = json.dumps(values) if as_json else shell_lines(values)
     if output is None:

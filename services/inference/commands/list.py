@@ -33,6 +33,7 @@ def command(*, registry: Path, with_gpus: bool, prune: int | None, as_json: bool
     from datetime import UTC, datetime, timedelta  # noqa: PLC0415
 
     from services.contract.telemetry import configure  # noqa: PLC0415
+    from services.inference.gpus import NoGpusError  # noqa: PLC0415
     from services.inference.inventory import gpu_use, pruned, rows  # noqa: PLC0415
     from services.inference.registry import Registry  # noqa: PLC0415
     from services.inference.survey import survey  # noqa: PLC0415
@@ -46,7 +47,13 @@ def command(*, registry: Path, with_gpus: bool, prune: int | None, as_json: bool
         found = asyncio.run(survey(book))
     for notice in found.notices:
         click.echo(notice, err=True)
-    listed, uses = rows(found.servers), gpu_use(found.servers) if with_gpus else None
+    uses: Sequence[GpuUse] | None = None
+    if with_gpus:
+        try:
+            uses = gpu_use(found.servers)
+        except NoGpusError as error:
+            click.echo(f"no GPU is shown: {error}", err=True)
+    listed = rows(found.servers)
     click.echo(_as_json(listed, uses, removed) if as_json else _as_text(listed, uses, removed, registry, now))
 
 

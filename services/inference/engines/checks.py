@@ -10,21 +10,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from services.inference.engines.base import Engine, EngineRefusalError, Place, Serving
+from services.inference.engines.environment import is_local
 from services.inference.engines.flags import named
 from services.inference.engines.rope import rope
 from services.inference.failures import UsageError
-from services.inference.planner import Plan
-from services.inference.presets import EngineName, Parsers, Quantisation
+from services.inference.planner import SAME_AS_CHECKPOINT, Plan
+from services.inference.presets import EngineName, Parsers, Preset
 
 DTYPES: Final = ("auto", "bfloat16", "float16", "half", "float32", "float")
-SAME_QUANTISATION: Final[dict[Quantisation, tuple[str, ...]]] = {
-    "none": (),
-    "fp8": ("fp8",),
-    "int4": ("int4", "gptq", "awq", "gptq_marlin", "awq_marlin", "compressed-tensors"),
-    "nvfp4": ("nvfp4", "modelopt_fp4", "modelopt"),
-    "mxfp4": ("mxfp4",),
-}
-"""Names by which `--quantization` may call what the checkpoint is."""
 
 
 def refuse(engine: str, plan: Plan, reasons: Sequence[str]) -> None:
@@ -53,7 +46,7 @@ def number_refusals(plan: Plan) -> list[str]:
             f"--dtype {request.dtype}: no engine has it; dtype is {', '.join(DTYPES[:3])} or {DTYPES[4]}, "
             "an 8-bit model is --quantization fp8 or another checkpoint"
         )
-    if request.quantization is None or request.quantization in SAME_QUANTISATION[checkpoint.quant]:
+    if request.quantization is None or request.quantization in SAME_AS_CHECKPOINT[checkpoint.quant]:
         return reasons
     if request.quantization == "fp8" and checkpoint.quant == "none":
         return reasons
@@ -93,7 +86,7 @@ def parser_refusals(plan: Plan, serving: Serving, engine: EngineName) -> list[st
             f"tool calls: no parser of this engine is known for {preset.family}; take another engine, name one with "
             "--tool-call-parser, or say --no-tools"
         )
-    if preset.template.thinking == "none" and chosen.reasoning is not None:
+    if preset.template.thinking == "none" and chosen.reasoning is not None and not _is_unknown(preset):
         # Measured: the whole answer, even one bound to a schema, then arrives as reasoning, with content null.
         reasons.append(
             f"--reasoning-parser {chosen.reasoning}: {preset.key} does not think, and its whole answer would arrive as "
@@ -105,6 +98,8 @@ def parser_refusals(plan: Plan, serving: Serving, engine: EngineName) -> list[st
 def thinking_refusals(plan: Plan, serving: Serving, *, at_launch: bool) -> list[str]:
     """`--thinking` where the model has no choice, or the engine no switch; `at_launch`: it has one."""
     preset, wanted = plan.request.preset, serving.thinking
+    if wanted is not None and _is_unknown(preset):
+        return [f"--thinking: whether {preset.key} thinks is not known; say --family with the key of its model's row"]
     if wanted is None or (preset.template.thinking, wanted) in {("none", False), ("always", True)}:
         return []
     if preset.template.thinking != "hybrid":
@@ -119,6 +114,11 @@ def thinking_refusals(plan: Plan, serving: Serving, *, at_launch: bool) -> list[
             f"--thinking: this engine takes it with each request only, as chat_template_kwargs {asked}; or take vLLM"
         ]
     return []
+
+
+def _is_unknown(preset: Preset) -> bool:
+    """A folder of weights that no row describes."""
+    return is_local(preset.id) and preset.family == preset.key
 
 
 _HABIT: Final = {"none": "never thinks", "always": "always thinks"}
@@ -186,7 +186,7 @@ def _has_argument(serving: Serving, name: str) -> bool:
 def _bans_whitespace_of_any_backend(text: str) -> bool:
     try:
         config = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False  # the engine says what is wrong with it
     if not isinstance(config, dict):
         return False

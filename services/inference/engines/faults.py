@@ -81,9 +81,9 @@ COMMAND_LINE: Final = (
         "--dtype float16",
     ),
     _known(
-        r"specified in the model config \((?P<stored>[\w-]{1,40})\) does not match the quantization method specified in the "
-        r"`quantization` argument \((?P<asked>[\w-]{1,40})\)",
-        "the checkpoint is {stored}, and {asked} was asked for",
+        r"specified in the model config \([\w-]{1,40}\) does not match the quantization method specified in the "
+        r"`quantization` argument \((?P<asked>[\w-]{1,40})\)|Cannot find the config file for (?P<method>[\w-]{1,40})",
+        "{asked}{method} was asked for, and the checkpoint is not stored so",
         "leave --quantization out: gptq, awq and fp8 exist only as another checkpoint (inference plan names them)",
     ),
     _known(
@@ -92,7 +92,7 @@ COMMAND_LINE: Final = (
         "take the release that config/models.yaml pins, or drop the --engine-arg",
     ),
     _known(
-        r"supplied chat template \((?P<file>[^)\n]{1,300})\) looks like a file path",
+        r"supplied chat template (?:string )?\((?P<file>[^)\n]{1,300})\) (?:looks like a file path|appears path-like)",
         "the chat template {file} cannot be read",
         "it lies in the engine's image, not in its wheel: use --launcher compose, or copy it out and name it with "
         "--engine-arg chat-template=FILE",

@@ -21,7 +21,8 @@ _STAGES: Final[tuple[tuple[Stage, re.Pattern[str]], ...]] = (
         "compile",
         re.compile(
             r"KV cache size: |KV Cache is allocated|Allocated [\d.]{1,12} GiB for max tokens in paged KV cache"
-            r"|Dynamo bytecode|torch\.compile|Captur(?:e|ing) (?:cuda|CUDA) graph|Graph capturing|Capturing batches|\[Autotuner\]"
+            r"|Dynamo bytecode|torch\.compile t(?:akes|ook)|Captur(?:e|ing) (?:cuda|CUDA) graph|Graph capturing|Capturing batches"
+            r"|\[Autotuner\]"
         ),
     ),
     (

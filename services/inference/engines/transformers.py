@@ -1,7 +1,8 @@
 """`transformers serve`: the light engine of the tests, and of a model that no other engine loads.
 
-Measured with 5.19: it ignores required tools, JSON schemas and logprobs with HTTP 200, which `inference doctor` says. It parses
-tool calls by itself, answers to any model name, and lists models of the hub's cache only, never a local folder.
+Measured with 5.19: it ignores required tools, JSON schemas and logprobs with HTTP 200, which `inference doctor` says; parses
+tool calls by itself; answers to the name it was started with and no other (400); and /v1/models lists the hub's cache, never a
+local folder, so that a folder's server is not found ready by its name.
 """
 
 from __future__ import annotations
@@ -38,9 +39,7 @@ class TransformersEngine:
     def command(self, plan: Plan, serving: Serving, place: Place) -> Command:
         """`transformers serve`. Raises EngineRefusalError with every reason."""
         checks.refuse("transformers serve", plan, _refusals(plan, serving, place))
-        model, revision = model_of(plan, place), serving.revision or plan.request.preset.revision
-        if revision is not None and place.weights is None and not is_local(model):
-            model = f"{model}@{revision}"
+        model = _pinned(plan, serving, place)
         flags: list[Flag] = [("--host", place.host), ("--port", str(place.port))]
         flags += [("--device", "cpu" if place.cpu else "auto")]
         flags += [("--dtype", plan.request.dtype or plan.request.preset.checkpoint.dtype)]
@@ -68,6 +67,12 @@ class TransformersEngine:
         return EngineFacts()
 
 
+def _pinned(plan: Plan, serving: Serving, place: Place) -> str:
+    """The model with its revision, as the engine writes it."""
+    model, revision = model_of(plan, place), serving.revision or plan.request.preset.revision
+    return f"{model}@{revision}" if revision and place.weights is None and not is_local(model) else model
+
+
 def _refusals(plan: Plan, serving: Serving, place: Place) -> list[str]:
     reasons = [
         *checks.number_refusals(plan),
@@ -90,6 +95,8 @@ def _refusals(plan: Plan, serving: Serving, place: Place) -> list[str]:
     reasons += [
         f"{option}: transformers serve has no such thing; take vLLM" for option, asked in absent.items() if asked
     ]
+    if serving.served_name != (model := _pinned(plan, serving, place)):
+        reasons.append(f"--model-name {serving.served_name}: it answers to the name of what it loads only: {model}")
     if plan.tp > 1:
         reasons.append(f"--tp {plan.tp}: transformers serve does not share a model by tensors; take --tp 1, or vLLM")
     return reasons

@@ -113,7 +113,9 @@ def _folder_refusals(plan: Plan, serving: Serving, place: Place) -> list[str]:
     name = dict(serving.engine_args).get("served_model_name") or PurePath(model).name
     if name == serving.served_name:
         return []
-    ways = f"--model-name {name}, another folder name, or from 1.3 on --engine-arg served_model_name={serving.served_name}"
+    ways = (
+        f"--model-name {name}, another folder name, or from 1.3 on --engine-arg served_model_name={serving.served_name}"
+    )
     return [f"{model} would be served as {name}, not as {serving.served_name}: {ways}"]
 
 

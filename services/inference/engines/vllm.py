@@ -7,7 +7,7 @@ sampling belongs to the caller; each replica has a seed of its own, since with t
 from __future__ import annotations
 
 import json
-from math import ceil
+from math import floor
 from typing import ClassVar, Final
 
 from services.inference.engines import checks, faults, log
@@ -120,15 +120,13 @@ def _size(plan: Plan, place: Place) -> list[Flag]:
         *flags,
         ("--max-num-seqs", str(CPU_SEQUENCES)),
         ("--enforce-eager",),
-        ("--kv-cache-memory-bytes", f"{_cpu_cache_mib(plan)}M"),
+        (
+            "--kv-cache-memory-bytes",
+            f"{max(1, floor(plan.memory.kv_gib_high_overhead * 1024))}M",
+        ),  # M is MiB (measured)
         ("--structured-outputs-config", WITHOUT_BLANKS),
         *([] if plan.request.dtype else [("--dtype", "bfloat16")]),
     ]
-
-
-def _cpu_cache_mib(plan: Plan) -> int:
-    """Room for the full sequences of the plan; 64 MiB for models as small as those of the tests."""
-    return max(64, ceil(plan.request.sequences * plan.memory.sequence_gib * 1024))
 
 
 def _numbers(plan: Plan, serving: Serving) -> list[Flag]:

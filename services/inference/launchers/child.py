@@ -129,14 +129,14 @@ def _started(
 
 
 async def end_group(identity: ProcessId, timeout_s: float) -> bool:
-    """End a server's process group; returns when its processes are gone and its ports and GPU memory are free.
+    """End a server's process group: SIGTERM, after `timeout_s` SIGKILL, until its ports and GPU memory are free.
 
-    False, and nothing is signalled, when the process is not the one that was started.
+    False when the process is not the one that was started, and nothing is signalled then; or when it is another user's.
     """
     if not identity.lives:
         return False
     await _end(identity, timeout_s)
-    return True
+    return not group_members(identity.pid)
 
 
 async def _end(identity: ProcessId, timeout_s: float) -> None:

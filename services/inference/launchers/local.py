@@ -36,11 +36,12 @@ from services.inference.registry import Registry, ServerFacts, stamp
 
 log = structlog.get_logger()
 
-POLL_S: Final = 0.2
+POLL_S: Final = 0.1
 """A server that is ready, or dead, is noticed this much later at most."""
 _TOKEN_S: Final = 60.0
 """For the questions to a server that listens already; the first token of a cold engine takes its time."""
-_REACHED_BY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}  # noqa: S104 - the way in
+_WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
+_ELSEWHERE: Final = {"0.0.0.0": "192.0.2.1", "::": "2001:db8::1"}  # noqa: S104 - of the ranges for documentation
 _STAMP: Final = "%Y%m%d_%H%M%S"
 
 
@@ -59,7 +60,7 @@ class LocalOptions:
     forced: bool = False
     """The plan was impossible; recorded."""
     weights: str | None = None
-    """Folder of the checkpoint that was fetched; None: the engine finds it by the preset's id."""
+    """Folder of the checkpoint, for an engine that takes nothing else; None: it finds it by id and revision."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -120,14 +121,20 @@ class LocalLauncher:
         return [running.server for running in self._running]
 
     def commands(self, launch: Launch) -> list[Command]:
-        """What `start` would execute, on the ports as they are asked for; asks nobody."""
-        tp = 0 if _without_gpu(launch) else launch.plan.tp
-        numbers = self._options.gpu_ids or range(launch.count * tp)
-        groups = [tuple(map(str, numbers[tp * i : tp * (i + 1)])) for i in range(launch.count)]
+        """What `start` would execute, on the first GPUs and the ports as they are asked for; asks nobody."""
+        tp, ids = launch.plan.tp, self._options.gpu_ids
+        count = launch.count if _without_gpu(launch) else min(launch.count, len(ids) // tp or launch.plan.replicas)
+        if count < launch.count:
+            launch.says(f"{count} instead of {launch.count} servers: each takes {tp} GPUs")
+        numbers = () if _without_gpu(launch) else tuple(map(str, ids or range(count * tp)))
         chosen = engine(launch.engine)
         return [
-            chosen.command(launch.plan, launch.serving, self._place(launch, index, launch.start_port + index, gpus))
-            for index, gpus in enumerate(groups)
+            chosen.command(
+                launch.plan,
+                launch.serving,
+                self._place(launch, index, launch.start_port + index, numbers[tp * index : tp * (index + 1)]),
+            )
+            for index in range(count)
         ]
 
     async def state(self, ids: Sequence[str]) -> Mapping[str, State]:
@@ -220,7 +227,7 @@ class LocalLauncher:
             model=launch.plan.request.preset.id,
             served_name=launch.serving.served_name,
             host=socket.gethostname(),
-            ip=_REACHED_BY.get(launch.host, launch.host),
+            ip=_address(launch.host),
             port=slot.port,
             log=err,
         )
@@ -286,6 +293,20 @@ class LocalLauncher:
 
 def _without_gpu(launch: Launch) -> bool:
     return launch.engine == "reference" or on_cpu(launch.plan.request)
+
+
+def _address(host: str) -> str:
+    """By which a server that listens on `host` is reached, from other machines too if it listens everywhere."""
+    if host not in _WILDCARDS:
+        return "127.0.0.1" if host == "localhost" else host
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((_ELSEWHERE[host], 9))  # sends nothing, only asks for the way
+        except OSError:
+            return _WILDCARDS[host]
+        address: str = probe.getsockname()[0]
+        return address
 
 
 def _prepared(command: Command, base: Path) -> tuple[list[str], dict[str, str]]:

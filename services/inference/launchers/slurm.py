@@ -33,8 +33,10 @@ _POLL_S: Final = 0.2
 class SlurmLauncher:
     """A launcher. Without options it can still tell the state of jobs and stop them."""
 
-    def __init__(self, options: SlurmOptions | None = None) -> None:
+    def __init__(self, options: SlurmOptions | None = None, *, forced: bool = False) -> None:
+        """`forced`: the plan was impossible; recorded."""
         self._options = options or SlurmOptions()
+        self._forced = forced
 
     def script(self, launch: Launch) -> str:
         """What would be submitted; with `--auth` the key file is only named. Raises UsageError."""
@@ -101,6 +103,7 @@ class SlurmLauncher:
         return Submission(
             launch=launch,
             options=self._options,
+            forced=self._forced,
             engine=engine(launch.engine),
             key_file=launch.log_folder.absolute() / name if self._options.auth else None,
         )
@@ -135,6 +138,7 @@ def _facts(submission: Submission, job_id: str, index: int) -> ServerFacts:
         output=submission.log(job_id, "out"),
         key_file=str(submission.key_file) if submission.key_file else None,
         command=submission.command(index, launch.start_port + index).argv,
+        forced=submission.forced,
     )
 
 

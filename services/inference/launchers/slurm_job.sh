@@ -49,11 +49,12 @@ write_line() {
 
 change_line() { lock_registry; write_line "$@"; local code=$?; unlock_registry; return "$code"; }
 
-listening() {
+# Any socket on that port would keep the server from binding it, a connection to elsewhere too; 06 is TIME_WAIT, which does not.
+in_use() {
   local wanted place state
   printf -v wanted '%04X' "$1"
   while read -r _ place _ state _; do
-    [[ $state == 0A && ${place##*:} == "$wanted" ]] && return
+    [[ $state != 06 && ${place##*:} == "$wanted" ]] && return
   done < <(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null)
   return 1
 }
@@ -69,7 +70,7 @@ promised() {
 # In steps of the array's size, so that no server takes the port of another one of its array.
 choose_port() {
   port=$((first_port + task))
-  while listening "$port" || promised "$port"; do
+  while in_use "$port" || promised "$port"; do
     say "port $port is taken on $node: skipped"
     port=$((port + servers))
     ((port < 65536)) || die 1 "no free port from $first_port on at $node: choose a lower --start-port"

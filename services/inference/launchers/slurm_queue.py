@@ -192,7 +192,8 @@ async def _run(command: Sequence[str], text: str) -> tuple[int, str, str]:
 async def _shown(job_id: str) -> Job | None:
     """An ended job; None when SLURM does not know it."""
     code, out, said = await _run(("scontrol", "show", "job", job_id), "")
-    if code and "Invalid job id" in said:
+    # The second is said, on standard output, of a task of an array that is known.
+    if code and ("Invalid job id" in said or "not found" in out):
         return None
     if code:
         raise SlurmError(f"scontrol: {said or f'exit code {code}'}")

@@ -34,7 +34,10 @@ class Submission:
     launch: Launch
     options: SlurmOptions
     engine: Engine
+    forced: bool = False
+    """The plan was impossible."""
     key_file: Path | None = None
+    """Gets the key that clients need; None: they need none."""
 
     @property
     def model(self) -> str:
@@ -132,7 +135,7 @@ class Submission:
             one, other = (self.command(index, port) for port in _PORTS)
             yield f"  {index})"
             yield from (f"    {line}" for line in _assignments(one))
-            yield f"    argv=({' '.join(map(_word, self._wrapped(one).argv, self._wrapped(other).argv))})"
+            yield f"    argv=({' '.join(_words(self._wrapped(one), self._wrapped(other)))})"
             yield "    ;;"
         yield "  esac"
         yield "}"
@@ -160,12 +163,15 @@ def _assignments(command: Command) -> Iterator[str]:
         yield f"{name}=$(cat {quote(file)}) || exit; export {name}"
 
 
-def _word(one: str, other: str) -> str:
-    """A word of a command line as bash reads it, with the job's port and folder in it."""
-    parts = [one] if one == other else one.split(str(_PORTS[0]))
-    if one != other and str(_PORTS[1]).join(parts) != other:
-        raise UsageError(f"the port cannot be found in {one!r} of the engine's command line")
-    return '"$port"'.join('"$folder"'.join(map(_quoted, part.split("{folder}"))) for part in parts) or "''"
+def _words(one: Command, other: Command) -> Iterator[str]:
+    """A command line as bash reads it, with the job's port and folder in it; `other` is the same for another port."""
+    for word, again in zip(one.argv, other.argv, strict=True):
+        parts = [word] if word == again else word.split(str(_PORTS[0]))
+        if str(_PORTS[1]).join(parts) != again and word != again:
+            raise UsageError(f"the port cannot be found in {word!r} of the engine's command line")
+        # Without files of its own a command means the letters, such as those of a model's name.
+        folders = [part.split("{folder}") if one.files else [part] for part in parts]
+        yield '"$port"'.join('"$folder"'.join(map(_quoted, pieces)) for pieces in folders) or "''"
 
 
 def _quoted(text: str) -> str:

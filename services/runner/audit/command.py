@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from services.runner.audit.audit import SUITES, Audit, audit
 from services.runner.audit.exploits import Exploit, exploits
 from services.runner.audit.table import json_of, markdown_of, text_of
 from services.runner.failures import ExitCode, ScenarioError
+from services.runner.fitness import Doctor
 from services.runner.report.results_file import write_text
 from services.runner.run import RunOptions
 
@@ -27,8 +29,10 @@ def chosen(names: Sequence[str]) -> tuple[Exploit, ...]:
 
 async def play(rows: Sequence[Exploit], options: RunOptions, suites: Sequence[str]) -> Audit:
     """Play these exploits against these suites, by default all made for it."""
+    # Scores are compared with limits here; the engine is our own in every play.
+    alone = replace(options, doctor=Doctor(refused="an audit asks the reference engine only"))
     return await audit(
-        rows, options, suites=suites or tuple(SUITES), config={"timeout_seconds": 60, "max_concurrency": 48}
+        rows, alone, suites=suites or tuple(SUITES), config={"timeout_seconds": 60, "max_concurrency": 48}
     )
 
 

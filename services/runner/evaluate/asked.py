@@ -107,7 +107,7 @@ def places(asked: Asked, variables: Mapping[str, str]) -> Places:
         if asked.endpoints is not None:
             source, urls = "--endpoints", base_urls(asked.endpoints, name="--endpoints")
         else:
-            source, urls = agreed_urls(variables)
+            source, urls = agreed_urls(variables, model=asked.model)
     except EndpointError as error:
         raise ScenarioError(str(error)) from None
     if asked.endpoints is not None and not urls:

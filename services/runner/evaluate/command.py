@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from services.runner.command_line import call, options_of, print_json
+from services.runner.command_line import call, doctor_option, options_of, print_json
 from services.runner.failures import ExitCode
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from services.runner.evaluate.asked import Asked
     from services.runner.evaluate.flow import Evaluated, Planned
+    from services.runner.fitness import Doctor
 
 EXIT_CODES_HELP = """\b
 Exit codes:
@@ -62,7 +63,8 @@ Exit codes:
 @click.option(
     "--endpoints",
     metavar="URLS",
-    help="Servers that run, with commas.  [default: SGLANG_API_BASES or OPENAI_API_BASE, else --start-port and on]",
+    help="Servers that run, with commas.  [default: LLM_ENDPOINT_FILE, SGLANG_API_BASES or OPENAI_API_BASE, else "
+    "--start-port and on]",
 )
 @click.option("--num-samples", type=click.IntRange(1), metavar="N", help="Trials of baseline.  [default: 1]")
 @click.option("--chains", type=click.IntRange(1), metavar="N", help="Trials of self_eval_sequential.  [default: 1]")
@@ -89,8 +91,9 @@ Exit codes:
 @click.option("--resume", is_flag=True, help="Continue what --output-dir holds of the same plan, model and settings.")
 @click.option("--show-logs", is_flag=True, help="Print what the agents write.")
 @click.option("-v", "--verbose", is_flag=True, help="Log details.")
+@doctor_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
-def evaluate(*, dry_run: bool, show_logs: bool, verbose: bool, as_json: bool, **asked: Any) -> NoReturn:
+def evaluate(*, dry_run: bool, show_logs: bool, verbose: bool, doctor: Doctor, as_json: bool, **asked: Any) -> NoReturn:
     """Evaluate a model on code and mathematics: launch or find its servers, run each benchmark with each strategy.
 
     Writes <output-dir>/<benchmark>_rollouts/*.json beside the journal and the reports.
@@ -100,7 +103,7 @@ def evaluate(*, dry_run: bool, show_logs: bool, verbose: bool, as_json: bool, **
     from services.runner.evaluate.flow import exit_code, plans  # noqa: PLC0415
 
     wanted = Asked(**asked)
-    options = options_of(wanted.output_dir, as_json=as_json, show_logs=show_logs, verbose=verbose)
+    options = options_of(wanted.output_dir, as_json=as_json, show_logs=show_logs, verbose=verbose, doctor=doctor)
     planned = call(lambda: plans(wanted, options))
     if dry_run:
         _print_plans(planned, as_json=as_json)

@@ -26,7 +26,7 @@ from services.runner.participants.base import (
     with_tail,
 )
 from services.runner.participants.container import ContainerAgent, ContainerHost, url_between
-from services.runner.participants.process import resolved_table, start_process
+from services.runner.participants.process import agent_environment, resolved_table, start_process
 from services.runner.participants.running import ExternalAgent
 from services.runner.scenario import GREEN, REFERENCE, AgentSpec, Scenario
 
@@ -47,6 +47,8 @@ class Agents:
     """Role to address, as green reaches it."""
     started: list[RunningAgent] = field(default_factory=list)
     """In order of starting."""
+    told: dict[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    """Role to environment, secrets included, of the agents that were started here."""
 
     @property
     def green_url(self) -> str:
@@ -105,6 +107,7 @@ async def start_agents(scenario: Scenario, options: StartOptions) -> AsyncIterat
             extra = _model_variables(spec.model_endpoint, engine)
             if spec.token_env is not None and agents.green_token is not None:
                 extra[spec.token_env] = agents.green_token
+            agents.told[spec.role] = _environment(spec, options, extra)
             agents.started.append(await _start(spec, options, extra, host))
         await _await_cards(scenario, options, agents)
         yield agents
@@ -155,10 +158,19 @@ def _model_variables(endpoint: str | None, engine: RunningAgent | None) -> dict[
     """The names by which agents are told their model (interop specification 9)."""
     if endpoint is None:
         return {}
+    # The scenario is explicit: lists of other servers in the environment have no say.
+    elsewhere = {"LLM_ENDPOINT_FILE": "", "SGLANG_API_BASES": ""}
     if endpoint != REFERENCE or engine is None:
-        return {"OPENAI_BASE_URL": endpoint, "OPENAI_API_BASE": endpoint}
+        return {"OPENAI_BASE_URL": endpoint, "OPENAI_API_BASE": endpoint, **elsewhere}
     address = engine.url.rstrip("/").removesuffix("/v1") + "/v1"
-    return {"OPENAI_BASE_URL": address, "OPENAI_API_BASE": address, "OPENAI_API_KEY": "EMPTY", "LLM_MODEL": REFERENCE}
+    place = {"OPENAI_BASE_URL": address, "OPENAI_API_BASE": address, **elsewhere}
+    return {**place, "OPENAI_API_KEY": "EMPTY", "LLM_MODEL": REFERENCE}
+
+
+def _environment(spec: AgentSpec, options: StartOptions, extra: Mapping[str, str]) -> Mapping[str, str]:
+    if spec.cmd is not None:
+        return agent_environment(spec, options.variables, extra)
+    return {**extra, **resolved_table(spec, options.variables)} if spec.image is not None else {}
 
 
 async def _start(

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from services.contract.conversation import ModelFacts, Usage
 from services.contract.outcomes import POLICY, Outcome
 from services.contract.results import AssessmentResult, DatasetScore, OverallScore, SectionScore, TaskResult
-from services.runner import statistics
+from services.runner import fitness, statistics
 from services.runner.journal import RunRecord, RunStatus, StoredTranscript
 from services.runner.report.measures import MeasureLine, lines_of
 
@@ -138,7 +138,12 @@ def build_view(
         duration_s=_duration_s(run),
         trials=trials,
         models=models,
-        facts=[*_model_facts(models), *_switched_calls(rows), *_flattened("", run.provenance)],
+        facts=[
+            *_model_facts(models),
+            *_switched_calls(rows),
+            *fitness.facts(run.provenance),
+            *_flattened("", _without_fitness(run.provenance)),
+        ],
     )
 
 
@@ -163,7 +168,7 @@ def models_that_answered(transcripts: Iterable[StoredTranscript]) -> list[ModelF
 
 def banners(run: RunRecord, result: AssessmentResult, models: Sequence[ModelFacts]) -> list[Banner]:
     """What qualifies the number, gravest first."""
-    found = [*_incomplete(run, result), *_reference(run, models), *_sandbox(run), *_judge(run, result)]
+    found = [*_incomplete(run, result), *_reference(run, models), *_sandbox(run), *_unfit(run), *_judge(run, result)]
     found += [
         Banner(level="notice", title=f"Left out: {shortfall.stratum}", text=shortfall.reason)
         for shortfall in run.plan.shortfalls
@@ -218,6 +223,18 @@ def _sandbox(run: RunRecord) -> list[Banner]:
             text=f"Programs written by the agent ran without isolation (backend {sandbox.get('backend')}): they could"
             " read the tests and change the evaluator. Do not compare these numbers.",
         )
+    ]
+
+
+def _unfit(run: RunRecord) -> list[Banner]:
+    """Checks of the model endpoint that failed before the run, one line each."""
+    return [
+        Banner(
+            level="warning",
+            title=f"Endpoint of {role} failed {finding.id}: {finding.title}",
+            text=f"{endpoint.url}: {finding.seen} Cure: {finding.cure}",
+        )
+        for role, endpoint, finding in fitness.failures(run.provenance)
     ]
 
 
@@ -301,6 +318,13 @@ def _model_facts(models: Sequence[ModelFacts]) -> list[tuple[str, str]]:
 def _switched_calls(rows: Sequence[TaskResult]) -> list[tuple[str, str]]:
     switched = sum(row.model_calls.switched for row in rows if row.model_calls is not None)
     return [("model calls that another server took over", str(switched))] if switched else []
+
+
+def _without_fitness(value: JsonValue) -> JsonValue:
+    """Told in lines of its own; the journal and results.json have it whole."""
+    if isinstance(value, dict):
+        return {name: _without_fitness(item) for name, item in value.items() if name != fitness.KEY}
+    return [_without_fitness(item) for item in value] if isinstance(value, list) else value
 
 
 def _flattened(prefix: str, value: JsonValue) -> Iterable[tuple[str, str]]:

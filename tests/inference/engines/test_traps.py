@@ -15,7 +15,7 @@ from services.inference.failures import UsageError
 from services.inference.presets import EngineName, catalogue
 from tests.contract.calling import client_of, completed
 from tests.inference.engines.launches import command, container, here, planned, preset, serving, value_of
-from tests.support.raw_http import response, scripted
+from tests.support.raw_http import raw_server, response
 
 ENGINES: tuple[EngineName, ...] = ("vllm", "trtllm", "sglang")
 SERVICES = Path(__file__).parents[3] / "services"
@@ -198,7 +198,7 @@ async def test_8_a_named_tool_choice_ends_with_stop_and_is_a_call_all_the_same()
     call = {"id": "c1", "type": "function", "function": {"name": "get_quote", "arguments": '{"ticker": "ABC"}'}}
     said = {"choices": [{"message": {"content": None, "tool_calls": [call]}, "finish_reason": "stop"}]}
 
-    async with scripted(response(said)) as server, client_of(f"{server.url}/v1") as client:
+    async with raw_server([response(said)]) as server, client_of(server.url) as client:
         answer = await completed(client, "Quote ABC")
 
     assert [(made.name, made.arguments) for made in answer.tool_calls] == [("get_quote", '{"ticker": "ABC"}')]

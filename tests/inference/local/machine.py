@@ -103,6 +103,7 @@ class Machine:
     @contextmanager
     def started(self, *words: str | Path) -> Iterator[subprocess.Popen[str]]:
         """`inference WORDS` in the background; killed at the end if it is still there, and with it what it guards."""
+        others = self.servers()
         process = subprocess.Popen(
             [INFERENCE, *words],
             cwd=self.folder,
@@ -119,7 +120,7 @@ class Machine:
             process.wait()
             for stream in filter(None, (process.stdout, process.stderr)):
                 stream.close()
-            await_true(lambda: not self.servers(), what="no server is left")
+            await_true(lambda: self.servers() == others, what="no server is left")
 
     def servers(self) -> list[int]:
         """Processes of the registry that live."""

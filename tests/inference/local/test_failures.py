@@ -166,7 +166,7 @@ def test_servers_are_as_many_as_free_gpus_allow_and_a_leased_gpu_is_left_out_alo
     finally:
         assert box.run("down", "--all").returncode == 0
 
-    assert box.log(".out").split() == [uuids[0], uuids[2]]
+    assert sorted(box.log(".out").split()) == sorted([uuids[0], uuids[2]])
     assert "GPU 0 (NVIDIA H100 80GB HBM3) is leased by server local-" in said
     assert "(agent on port " in said
     assert "GPU 1 (NVIDIA H100 80GB HBM3) is in use: 8.8 of 79.1 GiB: left out" in said
@@ -202,9 +202,9 @@ def test_a_kv_cache_outside_of_what_was_planned_is_a_warning_and_both_are_kept(
 
 
 def test_a_forced_start_of_an_impossible_plan_is_recorded(box: Machine) -> None:
-    box.gpus(0)
+    box.gpus(0, total_mib=2_600)
     box.engine()
-    words = ("--max-model-len", "4096", "--num-servers", "1", "--start-port", str(free_port()))
+    words = ("--num-servers", "1", "--start-port", str(free_port()))
     refused = box.run("up", box.checkpoint(), "--no-tools", *words)
     with box.started("up", "./tiny", "--no-tools", *words, "--force") as process:
         assert process.stdout is not None
@@ -213,7 +213,7 @@ def test_a_forced_start_of_an_impossible_plan_is_recorded(box: Machine) -> None:
         process.wait(60)
 
     assert refused.returncode == 3
-    assert "4096 tokens are over the 2048 positions" in refused.stderr
+    assert "IMPOSSIBLE" in refused.stderr
     assert '"forced": true' in (box.folder / "services.txt.d" / f"{server}.json").read_text()
 
 

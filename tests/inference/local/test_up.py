@@ -249,3 +249,15 @@ def test_options_that_would_be_ignored_are_refused(box: Machine, words: tuple[st
 
     assert (ran.returncode, ran.stdout) == (2, "")
     assert fault in ran.stderr
+
+
+def test_a_server_that_listens_everywhere_is_registered_under_an_address_that_answers(box: Machine) -> None:
+    words = ("--num-servers", "1", "--host", "0.0.0.0", "--start-port", str(free_port()), "--json")
+    with box.started("up", "reference", *words) as process:
+        (server,) = ready(process)
+        with urllib.request.urlopen(f"{server['url']}/models", timeout=10) as answer:
+            assert answer.status == 200
+        process.terminate()
+        process.wait(60)
+
+    assert "0.0.0.0" not in str(server["url"])

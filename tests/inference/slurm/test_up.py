@@ -1,0 +1,121 @@
+"""From `inference up --launcher slurm` to a run and to an empty queue, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.inference.slurm.conftest import free_port, program
+from tests.support.processes import BIN, service
+from tests.support.slurm import Cluster, slurm, until
+
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+
+TASKS = 12
+
+
+def inference(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(BIN / "inference"), *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+def up(folder: Path, *options: str) -> list[str]:
+    """Submits reference engines; gives the ids."""
+    port = str(free_port())
+    done = inference(folder, "up", "reference", "--launcher", "slurm", "--start-port", port, "--json", *options)
+    assert done.returncode == 0, done.stderr
+    return [server["id"] for server in json.loads(done.stdout)]
+
+
+def exported(folder: Path) -> dict[str, str]:
+    """The environment after `eval "$(inference export)"`."""
+    names = ("OPENAI_API_BASE", "SGLANG_API_BASES", "OPENAI_BASE_URL", "LLM_MODEL", "OPENAI_API_KEY")
+    script = f'set -e; eval "$({BIN}/inference export)"; printf "%s\\n" ' + " ".join(f'"${name}"' for name in names)
+    env = {name: value for name, value in os.environ.items() if name not in names}
+    done = subprocess.run(["bash", "-c", script], cwd=folder, env=env, capture_output=True, text=True, check=True)
+    return dict(zip(names, done.stdout.splitlines(), strict=True))
+
+
+def test_two_servers_are_awaited_examined_used_by_a_run_and_cancelled(cluster: Cluster, tmp_path: Path) -> None:
+    ids = up(tmp_path, "--num-services", "2")
+    waited = inference(tmp_path, "wait", "--min-healthy", "2", "--check-interval", "0.2", "--timeout", "60")
+    assert waited.returncode == 0, waited.stdout + waited.stderr
+    assert inference(tmp_path, "health").returncode == 0
+    doctor = inference(tmp_path, "doctor")
+    assert doctor.returncode == 0, doctor.stdout
+
+    env = exported(tmp_path)
+    urls = inference(tmp_path, "urls").stdout.split()
+    assert (env["OPENAI_API_BASE"].split(","), env["LLM_MODEL"], env["OPENAI_API_KEY"]) == (urls, "reference", "none")
+    assert len(urls) == 2
+    with (
+        service(["purple-agent", "serve"], env=env) as purple,
+        service(["green-agent", "serve", "--eval-config", "offline"]) as green,
+    ):
+        addresses = ["--green-url", green.url, "--purple-url", purple.url, "--num-tasks", str(TASKS), "--json"]
+        done = subprocess.run(
+            [str(BIN / "assay"), "run", *addresses],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["overall_score"]["coverage"] == 1.0
+
+    processes = [pid for job_id in ids for pid in pids_of(cluster, job_id)]
+    assert len(processes) >= 4  # a script and an engine each
+    cancelled = inference(tmp_path, "cancel", "--all", "--force")
+    assert cancelled.returncode == 0, cancelled.stderr
+    assert not set(ids) & set(cluster.queue())
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes), what="the end of every process")
+    assert inference(tmp_path, "urls").returncode == 4
+
+
+def test_urls_and_export_show_the_living_only(cluster: Cluster, tmp_path: Path) -> None:
+    first, second = up(tmp_path, "--num-services", "2")
+    inference(tmp_path, "wait", "--min-healthy", "2", "--check-interval", "0.2", "--timeout", "60")
+    before = inference(tmp_path, "urls").stdout.split()
+    slurm("scancel", first)
+    until(lambda: first not in cluster.queue(), what="the end of the first")
+
+    after = inference(tmp_path, "urls").stdout.split()
+
+    assert after == [url for url in before if url in after]
+    assert (len(before), len(after)) == (2, 1)
+    assert exported(tmp_path)["OPENAI_API_BASE"] == after[0]
+    inference(tmp_path, "cancel", second, "--force")
+    assert second not in cluster.queue()
+
+
+def test_wait_ends_at_once_with_the_last_words_of_a_server_that_died(cluster: Cluster, tmp_path: Path) -> None:
+    broken = program(tmp_path, "echo 'ValueError: no such parser' >&2; exit 3")
+    (job,) = up(tmp_path, "--program", str(broken))
+
+    waited = inference(tmp_path, "wait", "--check-interval", "0.2", "--timeout", "600")
+
+    assert waited.returncode == 4
+    assert "ValueError: no such parser" in waited.stdout
+    assert job not in cluster.queue()
+
+
+def test_wait_ends_at_once_for_a_job_that_no_node_can_hold(cluster: Cluster, tmp_path: Path) -> None:
+    (job,) = up(tmp_path, "--cpus-per-task", "64")
+
+    waited = inference(tmp_path, "wait", "--check-interval", "0.2", "--timeout", "600")
+
+    assert waited.returncode == 4
+    assert f"SLURM job {job} is PENDING for PartitionConfig, which never ends" in waited.stdout
+    slurm("scancel", job)
+
+
+def pids_of(cluster: Cluster, job_id: str) -> list[int]:
+    """Processes of a running job."""
+    job = cluster.job(job_id)
+    rows = slurm("scontrol", "listpids", job["JobId"], job["NodeList"]).splitlines()[1:]
+    return [pid for row in rows if (pid := int(row.split()[0])) > 0]
