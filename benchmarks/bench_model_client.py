@@ -74,9 +74,16 @@ def engines(count: int, *options: str) -> Iterator[list[Engine]]:
     """Some engines, stopped at the end, also those that took the place of others in the list."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         started = [start(Path(folder), *options) for _ in range(count)]
-        stack.callback(lambda: [one.process.wait() for one in started])
-        stack.callback(lambda: [one.process.terminate() for one in started])
+        stack.callback(stop, started)
         yield started
+
+
+def stop(started: Sequence[Engine]) -> None:
+    """End them all and wait for it."""
+    for one in started:
+        one.process.terminate()
+    for one in started:
+        one.process.wait()
 
 
 def client_of(urls: Sequence[str], *, connections: int) -> ModelClient:
@@ -229,7 +236,7 @@ async def killed(three: list[Engine]) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         three[0] = await asyncio.to_thread(start, Path(folder), "--latency", str(LATENCY_S), port=port)
     back = time.perf_counter()
-    while steady.seen[victim.url] < back and not load.done():
+    while steady.seen[victim.url] < back and not load.done():  # noqa: ASYNC110 - no event tells
         await asyncio.sleep(0.01)
     used_after_s = time.perf_counter() - back
     steady.stop.set()

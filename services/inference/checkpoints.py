@@ -36,6 +36,7 @@ ARCHITECTURES: Final = frozenset(
 )
 """`model_type` of those whose memory we can count. CodeLlama, deepseek-coder and SmolLM2 are `llama`."""
 DEFAULT_LENGTH: Final = 32_768
+_THINKING_KEY: Final = "enable_thinking"
 _INDEXER_BYTES: Final = 132  # 128 of a key in 8 bits and its scale
 
 
@@ -94,7 +95,7 @@ def _preset(
         shape=shape,
         lengths=_lengths(config),
         parsers=row.parsers if row else {},
-        template=row.template if row else Template(file=None, thinking="none", thinking_key=None),
+        template=row.template if row else _template(folder),
         needs=Needs(cc_min="8.0", cc_majors=(9, 10, 12) if sparse else None),
         license=row.license if row else "unknown",
     )
@@ -167,7 +168,23 @@ def _lengths(config: Mapping[str, Any]) -> Lengths:
     most = config.get("max_position_embeddings") or config["n_positions"]
     rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
     native = rope.get("original_max_position_embeddings") or most
-    return Lengths(max_positions=most, native=native, default=min(most, DEFAULT_LENGTH))
+    theta = config.get("rope_theta") or rope.get("rope_theta")
+    return Lengths(max_positions=most, native=native, default=min(most, DEFAULT_LENGTH), rope_theta=theta)
+
+
+def _template(folder: Path) -> Template:
+    """Whether it thinks, by the checkpoint's own chat template, which has a variable for it or opens the block itself."""
+    text = _template_text(folder)
+    if _THINKING_KEY in text:
+        return Template(file=None, thinking="hybrid", thinking_key=_THINKING_KEY)
+    return Template(file=None, thinking="always" if "<think>" in text else "none", thinking_key=None)
+
+
+def _template_text(folder: Path) -> str:
+    own, beside = folder / "chat_template.jinja", folder / "tokenizer_config.json"
+    if own.is_file():
+        return own.read_text(encoding="utf-8", errors="replace")
+    return json.dumps(_json(beside, of=folder).get("chat_template", "")) if beside.is_file() else ""
 
 
 def _checkpoint(folder: Path, config: Mapping[str, Any]) -> Checkpoint:

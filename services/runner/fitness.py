@@ -185,7 +185,7 @@ def _is_purple(words: Sequence[str]) -> bool:
 
 def _value(words: Sequence[str], flag: str) -> str | None:
     """What follows a flag; None when it is not there."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         if word == flag:
             return following
         if word.startswith(f"{flag}="):

@@ -83,6 +83,8 @@ class RunOptions:
     copy_to: Path | None = None
     doctor: Doctor = field(default_factory=Doctor)
     """Asks whether the agents' model endpoints are fit; shared by the runs of one command."""
+    noted: Json = field(default_factory=dict)
+    """Further facts for the provenance, such as which servers were launched for the run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,7 +157,7 @@ async def run_scenario(scenario: Scenario, options: RunOptions) -> RunOutcome:
                     scenario=scenario.storable(),
                     request=request,
                     plan=plan,
-                    provenance=gather(scenario, agents, variables) | {KEY: fitness},
+                    provenance=gather(scenario, agents, variables) | {KEY: fitness, **options.noted},
                 )
                 await asyncio.to_thread(journal.create_run, run)
                 error = await _execute(run, client=client, agents=agents, journal=journal, options=options, stop=stop)
@@ -192,7 +194,9 @@ async def resume_run(reference: str, options: RunOptions, *, agents_now: Scenari
             request: Json = {"participants": dict(agents.participant_urls), "config": scenario.config}
             plan, fitness = await _planned(client, request, scenario, agents, options)
             _check_plan(run, plan)
-            await asyncio.to_thread(journal.reopen, run.id, gather(scenario, agents, variables) | {KEY: fitness})
+            await asyncio.to_thread(
+                journal.reopen, run.id, gather(scenario, agents, variables) | {KEY: fitness, **options.noted}
+            )
             again = run.model_copy(update={"request": request})
             error = await _execute(again, client=client, agents=agents, journal=journal, options=options, stop=stop)
         return await conclude(journal, run.id, options, error)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.engines.servers import START_TIMEOUT_S
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,12 +35,26 @@ def living(processes: AbstractSet[Process]) -> frozenset[Process]:
     return frozenset(processes & {process for process, _ in _living()})
 
 
+def await_end(processes: AbstractSet[Process]) -> None:
+    """Wait until none of them lives."""
+    await_true(lambda: not living(processes), what=lambda: f"the end of {sorted(titles(processes))}")
+
+
+def await_true(condition: Callable[[], bool], *, what: Callable[[], str]) -> None:
+    """Wait for what other processes bring about; engines take their time on a busy machine."""
+    give_up = time.monotonic() + START_TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < give_up, f"never came true: {what()}"
+        time.sleep(0.05)
+
+
 def titles(processes: AbstractSet[Process]) -> frozenset[str]:
     """First words of their command lines."""
     found = set()
     for process in living(processes):
-        words = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
-        found.add(words[0].decode(errors="replace").strip())
+        with suppress(OSError):  # it may end meanwhile
+            words = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
+            found.add(words[0].decode(errors="replace").strip())
     return frozenset(found)
 
 

@@ -15,9 +15,8 @@ import pytest
 
 from services.contract.endpoints import endpoint_from_environment
 from tests.contract.calling import KEY, client_of, completed
-from tests.engines.processes import Process, family, living, titles
+from tests.engines.processes import Process, await_end, await_true, family, titles
 from tests.engines.servers import KV_TOKENS, MODEL, START_TIMEOUT_S, VLLM_OPTIONS, free_port
-from tests.runner.support.processes import await_true
 from tests.support.processes import BIN
 
 pytestmark = pytest.mark.engine
@@ -101,7 +100,7 @@ def orphans(vllm_home: Path, checkpoint: Path, tmp_path_factory: pytest.TempPath
     folder, nowhere = tmp_path_factory.mktemp("orphans"), subprocess.DEVNULL
     with subprocess.Popen(line, cwd=folder, env=environment(), stdout=nowhere, stderr=nowhere) as launcher:
         try:
-            await_true(lambda: "VLLM::EngineCore" in titles(family(launcher.pid)), what="the core of the engine")
+            await_true(lambda: "VLLM::EngineCore" in titles(family(launcher.pid)), what=lambda: "its core")
             return family(launcher.pid)
         finally:
             launcher.kill()
@@ -130,7 +129,7 @@ def test_two_servers_go_up_are_examined_used_and_go_down(vllm_home: Path, checkp
         assert inference(tmp_path, "urls", "--healthy").split() == urls[1:]
     finally:
         inference(tmp_path, "down", "--all")
-    await_true(lambda: not living(first | second), what=f"the end of {titles(first | second)}")
+    await_end(first | second)
 
 
 def kill(processes: frozenset[Process]) -> None:
@@ -154,4 +153,4 @@ def test_flag_the_engine_does_not_know_ends_the_start_with_its_words(
 
 
 def test_launcher_killed_while_its_engine_loads_leaves_no_process(orphans: frozenset[Process]) -> None:
-    await_true(lambda: not living(orphans), what=f"the end of {titles(orphans)}")
+    await_end(orphans)

@@ -163,6 +163,31 @@ def test_parsers_come_from_a_flag_or_from_the_row_of_the_same_name_and_shape(tmp
     assert found(str(impostor), KNOWN).parsers == {}
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "thinking", "key"),
+    [
+        ("chat_template.jinja", "{% if enable_thinking %}<think>{% endif %}", "hybrid", "enable_thinking"),
+        (
+            "tokenizer_config.json",
+            '{"chat_template": "{% if enable_thinking is false %}"}',
+            "hybrid",
+            "enable_thinking",
+        ),
+        ("tokenizer_config.json", '{"chat_template": "assistant <think>"}', "always", None),
+        ("tokenizer_config.json", "{}", "none", None),
+    ],
+)
+def test_whether_it_thinks_is_read_from_its_own_template(
+    tmp_path: Path, name: str, content: str, thinking: str, key: str | None
+) -> None:
+    place = checkpoint(tmp_path, QWEN3)
+    (place / name).write_text(content)
+
+    read = found(str(place), KNOWN).template
+
+    assert (read.thinking, read.thinking_key, read.file) == (thinking, key, None)
+
+
 def test_a_family_that_does_not_exist_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nearest: qwen3-32b"):
         found(str(checkpoint(tmp_path, QWEN3)), KNOWN, family="qwen-32b")

@@ -130,10 +130,9 @@ def test_a_cpu_build_has_the_memory_of_this_machine_and_no_compute_capability(tm
 
 
 def test_help_and_plan_load_nothing_heavy() -> None:
-    code = "import sys; from services.inference.cli import main; main(['plan', 'qwen3-32b', '--gpu', 'h100-80'], standalone_mode=False)"
-    heavy = (
-        "print([name for name in ('structlog', 'httpx', 'aiohttp', 'asyncio', 'openai', 'a2a') if name in sys.modules])"
-    )
+    code = "from services.inference.cli import main; main(['plan', 'qwen3-32b', '--gpu', 'h100-80'])"
+    names = ("structlog", "httpx", "aiohttp", "asyncio", "openai", "a2a")
+    heavy = f"print([name for name in {names!r} if name in sys.modules])"
 
     ran = subprocess.run(
         [INFERENCE[0], "-c", f"import sys\ntry:\n    {code}\nexcept SystemExit: pass\n{heavy}"],

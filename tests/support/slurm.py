@@ -136,7 +136,7 @@ def _configuration(folder: Path, ports: tuple[int, ...]) -> str:
         "ReturnToService": 2,
         "SchedulerType": "sched/backfill",
         "SchedulerParameters": "batch_sched_delay=0,sched_interval=2,bf_interval=2",
-        "MinJobAge": 60,
+        "MinJobAge": 300,  # longer than any test on a busy machine; the rest is as the specification says
         "KillWait": 5,
         "InactiveLimit": 0,
         "SlurmctldTimeout": 30,

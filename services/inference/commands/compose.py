@@ -17,6 +17,7 @@ from services.inference.commands.options import (
     gpu_ids_option,
     json_option,
     plan_options,
+    rope_scaling_option,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @click.argument("model")
 @plan_options
 @gpu_ids_option
+@rope_scaling_option
 @click.option("--num-servers", type=click.IntRange(1), help="Replicas. [default: one for each group of TP GPUs]")
 @click.option("--router", is_flag=True, help="One address in front of the replicas, for clients that take no list.")
 @click.option("--publish", metavar="ADDRESS:PORT", help="Reachable from outside; replica i at PORT + i.")
@@ -55,6 +57,7 @@ def command(
     model: str,
     asked: PlanOptions,
     gpu_ids: tuple[int, ...],
+    rope_scaling: str | None,
     num_servers: int | None,
     router: bool,
     publish: str | None,
@@ -83,12 +86,13 @@ def command(
         consumers=consumers,
         forced=force,
     )
-    plan = _plan(model, _where(asked, model), gpu_ids, num_servers)
+    plan = _plan(model, _where(asked, model), gpu_ids, num_servers, rope_scaling)
     serving = Serving(
         served_name=model_name or plan.request.preset.key,
         revision=revision or plan.request.preset.revision,
         thinking=None if thinking is None else thinking == "on",
         deterministic=deterministic,
+        rope_scaling=rope_scaling,
         tool_parser=asked.tool_call_parser,
         reasoning_parser=asked.reasoning_parser,
         engine_args=tuple(map(_argument, engine_arg)),
@@ -110,7 +114,9 @@ def _where(asked: PlanOptions, model: str) -> PlanOptions:
     return asked
 
 
-def _plan(model: str, asked: PlanOptions, gpu_ids: tuple[int, ...], num_servers: int | None) -> Plan:
+def _plan(
+    model: str, asked: PlanOptions, gpu_ids: tuple[int, ...], num_servers: int | None, rope_scaling: str | None
+) -> Plan:
     """One server's plan on the GPUs that are its share."""
     from services.inference.commands.options import planned  # noqa: PLC0415 - keeps --help fast
     from services.inference.engines.reference import reference_plan  # noqa: PLC0415
@@ -118,10 +124,10 @@ def _plan(model: str, asked: PlanOptions, gpu_ids: tuple[int, ...], num_servers:
     if model == "reference":
         return reference_plan(max_model_len=asked.max_model_len, servers=num_servers or 1)
     if asked.tp is not None or num_servers is None or not gpu_ids:
-        return planned(model, asked, count=len(gpu_ids) or None)
+        return planned(model, asked, count=len(gpu_ids) or None, rope_scaling=rope_scaling)
     if len(gpu_ids) < num_servers:
         raise click.UsageError(f"--num-servers {num_servers} with {len(gpu_ids)} GPUs")
-    return planned(model, asked, count=len(gpu_ids) // num_servers)
+    return planned(model, asked, count=len(gpu_ids) // num_servers, rope_scaling=rope_scaling)
 
 
 def _count(plan: Plan, gpu_ids: tuple[int, ...], num_servers: int | None) -> int:

@@ -95,6 +95,11 @@ def plan_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return functools.reduce(lambda wrapped, option: option(wrapped), reversed(_OPTIONS), packed)
 
 
+def rope_scaling_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--rope-scaling` as `rope_scaling: str | None`."""
+    return click.option("--rope-scaling", metavar="yarn:F", help="Lengths beyond the checkpoint's own.")(function)
+
+
 def gpu_ids_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command `--gpu-ids 0 1 2 3` as `gpu_ids: tuple[int, ...]`; its class must be NumbersCommand."""
     return click.option(
@@ -135,18 +140,18 @@ def spread(args: Sequence[str]) -> list[str]:
     return done
 
 
-def planned(model: str, asked: PlanOptions, *, count: int | None = None) -> Plan:
-    """The plan of a preset's key or a local directory; `count` stands in for `--count`.
+def planned(model: str, asked: PlanOptions, *, count: int | None = None, rope_scaling: str | None = None) -> Plan:
+    """The plan of a preset's key or a local directory; `count` stands in for `--count`, `rope_scaling` is `yarn:F`.
 
     Raises UsageError for an unknown model, an unknown kind of GPU, or `auto` without a driver.
     """
     from services.inference.alternatives import plan  # noqa: PLC0415 - keeps --help fast
     from services.inference.presets import catalogue  # noqa: PLC0415
 
-    return plan(requested(model, asked, count=count), catalogue())
+    return plan(requested(model, asked, count=count, rope_scaling=rope_scaling), catalogue())
 
 
-def requested(model: str, asked: PlanOptions, *, count: int | None = None) -> Request:
+def requested(model: str, asked: PlanOptions, *, count: int | None = None, rope_scaling: str | None = None) -> Request:
     """What `planned` plans. Raises as it does."""
     from services.inference.hardware import gpu  # noqa: PLC0415 - keeps --help fast
     from services.inference.planner import Request  # noqa: PLC0415
@@ -154,8 +159,13 @@ def requested(model: str, asked: PlanOptions, *, count: int | None = None) -> Re
 
     known = catalogue()
     kind, here = gpu(asked.gpu, known)
+    preset = _preset(model, asked, known)
+    if rope_scaling is not None:
+        from services.inference.engines.rope import stretched  # noqa: PLC0415 - only who asks for it
+
+        preset = stretched(preset, rope_scaling)
     return Request(
-        preset=_preset(model, asked, known),
+        preset=preset,
         gpu=kind,
         count=count or asked.count or here or asked.tp or 1,
         tp=asked.tp,

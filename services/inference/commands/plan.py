@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from services.inference.commands.options import PlanOptions, plan_options
+from services.inference.commands.options import PlanOptions, plan_options, rope_scaling_option
 
 if TYPE_CHECKING:
     from services.inference.planner import Plan
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 @click.command(name="plan")
 @click.argument("model", required=False)
 @plan_options
+@rope_scaling_option
 @click.option("--list", "as_list", is_flag=True, help="Every preset on every kind of GPU: the fewest that fit.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(*, model: str | None, asked: PlanOptions, as_list: bool, as_json: bool) -> None:
+def command(*, model: str | None, asked: PlanOptions, rope_scaling: str | None, as_list: bool, as_json: bool) -> None:
     """Will MODEL run on these GPUs? MODEL is a preset or a local checkpoint.
 
     Ends with 3 when it will not.
@@ -32,15 +33,15 @@ def command(*, model: str | None, asked: PlanOptions, as_list: bool, as_json: bo
     from services.inference.failures import ExitCode  # noqa: PLC0415
     from services.inference.showing import as_text, plan_record  # noqa: PLC0415
 
-    plan = planned(model, asked)
-    line, refusal = _command_line(plan)
+    plan = planned(model, asked, rope_scaling=rope_scaling)
+    line, refusal = _command_line(plan, rope_scaling)
     click.echo(
         plan_record(plan, command=line, refusal=refusal) if as_json else as_text(plan, command=line, refusal=refusal)
     )
     sys.exit(ExitCode.DOES_NOT_FIT if plan.verdict == "impossible" else ExitCode.DONE)
 
 
-def _command_line(plan: Plan) -> tuple[tuple[str, ...] | None, str | None]:
+def _command_line(plan: Plan, rope_scaling: str | None) -> tuple[tuple[str, ...] | None, str | None]:
     """What the first server would be started with, or why the engine cannot; neither when the plan is impossible."""
     from services.inference.engines.base import EngineRefusalError, Place, Serving  # noqa: PLC0415 - keeps --help fast
     from services.inference.engines.registry import engine  # noqa: PLC0415
@@ -49,7 +50,8 @@ def _command_line(plan: Plan) -> tuple[tuple[str, ...] | None, str | None]:
     if plan.verdict == "impossible":
         return None, None
     place = Place(index=0, host="127.0.0.1", port=8000, cpu=on_cpu(plan.request))
-    serving = Serving(served_name=plan.request.preset.key, revision=plan.request.preset.revision)
+    preset = plan.request.preset
+    serving = Serving(served_name=preset.key, revision=preset.revision, rope_scaling=rope_scaling)
     try:
         return engine(plan.request.engine).command(plan, serving, place).argv, None
     except EngineRefusalError as error:

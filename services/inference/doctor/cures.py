@@ -50,6 +50,13 @@ def tool_parser(subject: Subject) -> str:
     )
 
 
+def refused_call(subject: Subject, said: str) -> str:
+    """For tools that the server refuses."""
+    if "enable-auto-tool-choice" in said:
+        return f"the server was started without tool support, which `inference up` sets: {tool_parser(subject)}"
+    return tool_parser(subject)
+
+
 def forced_tool(subject: Subject) -> str:
     """For a tool choice without effect."""
     if subject.engine == "transformers":
@@ -91,8 +98,9 @@ def deterministic(subject: Subject) -> str:
     }
     how = None if subject.engine is None else flags.get(subject.engine)
     return (
-        f"report scores with their interval over several trials; for equal texts `inference up --deterministic`"
-        f"{f' ({how})' if how else ''}, one engine, one version, and no other load on the server"
+        "temperature and seed were the same in every request, so the engine's mode and its load decide: report scores with"
+        " their interval over several trials; for equal texts `inference up --deterministic`"
+        f"{f' ({how})' if how else ''}, one engine, one version, and no other experiment on the server"
     )
 
 

@@ -17,6 +17,7 @@ from services.inference.doctor.examination import one_line
 from services.inference.doctor.subject import Result, failed, passed, skipped, warned
 
 _PATIENCE_S: Final = 15.0
+_TAIL: Final = 400
 _GIB: Final = 1 << 30
 _BUSY: Final = 0.05
 """Part of a GPU's memory beyond which it counts as used."""
@@ -24,9 +25,11 @@ _SHM_GIB: Final = 1.0
 _DISK_GIB: Final = 70.0
 """Room for one model of 32 billion parameters in 16 bits."""
 _EARLIEST: Final = datetime(2026, 1, 1, tzinfo=UTC)
-_TORCH: Final = (
-    "import importlib.metadata as m, torch; print(m.version('vllm') if any(d.name == 'vllm' for d in m.distributions())"
-    " else '?', torch.__version__, torch.version.cuda or 'CPU')"
+_TORCH: Final = "import importlib.metadata as m, torch, vllm._C; print(m.version('vllm'), torch.__version__, torch.version.cuda or 'CPU')"
+_MISMATCHES: Final = ("undefined symbol", "cannot open shared object", "libtorch", "NumPy")
+_MISMATCH_CURE: Final = (
+    "this vLLM was built against another torch: use the pinned image, or a fresh environment installed in one step; pin neither"
+    " torch nor numpy beside it"
 )
 _NO_DRIVER: Final = (
     "on a GPU machine install the NVIDIA driver, in a container pass the GPUs in; without, the reference engine and CPU"
@@ -48,16 +51,22 @@ class Machine:
 
     def says(self, program: str, *arguments: str) -> str | None:
         """Standard output of a program that ended well; None otherwise."""
+        well, said = self.tried(program, *arguments)
+        return said if well else None
+
+    def tried(self, program: str, *arguments: str) -> tuple[bool, str]:
+        """Whether a program ended well, and its standard output; else why not, the end of its errors."""
         found = self.program(program)
         if found is None:
-            return None
+            return False, f"no {program}"
         try:
             done = subprocess.run(
-                [found, *arguments], capture_output=True, text=True, timeout=_PATIENCE_S, check=True, env=self._env()
+                [found, *arguments], capture_output=True, text=True, timeout=_PATIENCE_S, check=False, env=self._env()
             )
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
+        except (OSError, subprocess.SubprocessError) as error:
+            return False, str(error)
+        well = done.returncode == 0
+        return well, done.stdout.strip() if well else done.stderr.strip()[-_TAIL:]
 
     @property
     def cache(self) -> Path:
@@ -171,9 +180,11 @@ def _vllm(machine: Machine) -> Result:
             "no `vllm` on PATH", "`inference up --launcher compose` runs its image; or put its environment on PATH"
         )
     beside = Path(program).resolve().with_name("python")
-    versions = machine.says(str(beside), "-c", _TORCH) if beside.exists() else None
-    if versions is None:
-        return warned(f"{program}; its torch cannot be asked", f"`{beside} -c 'import torch'` says why")
+    well, versions = machine.tried(str(beside), "-c", _TORCH)
+    if not well and any(word in versions for word in _MISMATCHES):
+        return failed(f"{program}: {versions}", _MISMATCH_CURE)
+    if not well:
+        return warned(f"{program}; its torch cannot be asked: {versions}", f"`{beside} -c 'import vllm._C'` says why")
     seen = f"{program}: vllm, torch, CUDA: {versions}"
     if versions.endswith("CPU") and machine.program("nvidia-smi") is not None:
         return failed(f"{seen}: a torch without CUDA on a GPU machine", "install the CUDA build of torch beside vllm")

@@ -71,6 +71,8 @@ async def result_turn(subject: Subject) -> Result:
     except RefusedError as error:
         if not error.by_request:
             raise
+        if "enable-auto-tool-choice" in str(error):
+            return failed(str(error), cures.refused_call(subject, str(error)))
         return failed(
             str(error),
             "the chat template cannot render a call and its result: use the template file for tools that belongs to this model"
@@ -98,7 +100,7 @@ async def _fault(subject: Subject, ask: Ask, cure: Cure) -> Result | None:
     except RefusedError as error:
         if not error.by_request:
             raise
-        return failed(str(error), cure(subject))
+        return failed(str(error), cures.refused_call(subject, str(error)))
     return _judged(subject, said, cure)
 
 

@@ -10,18 +10,13 @@ from services.inference.engines import checks, faults, log
 from services.inference.engines.base import Command, EngineFacts, Place, Serving, StartFault
 from services.inference.engines.flags import Flag, misplaced, tokens
 from services.inference.planner import Memory, Plan, Request
-from services.inference.presets import REFERENCE, EngineName, Hardware, Preset
+from services.inference.presets import REFERENCE, EngineName, Hardware
 
 OWN_OPTIONS: Final = {"host": "--host", "port": "--start-port", "max-model-len": "--max-model-len"}
 CPU: Final = Hardware(key="cpu", gib=1.0, cc="", per_node=1024, notes="What the reference engine runs on.")
 MEMORY: Final = Memory(
     weights_gib=0.0, ceiling_gib=1.0, kv_gib_high_overhead=1.0, kv_gib_low_overhead=1.0, sequence_gib=2**-20
 )
-
-
-def reference_preset() -> Preset:
-    """What stands where a preset is expected."""
-    return REFERENCE
 
 
 def reference_plan(*, max_model_len: int | None = None, servers: int = 1) -> Plan:

@@ -129,6 +129,11 @@ def _size(plan: Plan, place: Place) -> list[Flag]:
     ]
 
 
+def _cpu_cache_mib(plan: Plan) -> int:
+    """The planned cache, which `M` counts in MiB (measured); the least there is for a plan that was forced."""
+    return max(64, floor(plan.memory.kv_gib_high_overhead * 1024))
+
+
 def _numbers(plan: Plan, serving: Serving) -> list[Flag]:
     flags: list[Flag] = []
     if plan.request.kv_dtype != "auto":

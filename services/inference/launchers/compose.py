@@ -120,20 +120,20 @@ class ComposeLauncher:
         wanted = _wanted(launch, self._options)
         file = _written(launch, wanted)
         servers = [_server(launch, wanted, index) for index in range(launch.count)]
+        lines = [_line(server) for server in servers]
         registry = Registry(launch.registry)
         registry.drop(frozenset())  # takes the lock and changes nothing
         try:
-            for index, server in enumerate(servers):
-                facts = _facts(launch, wanted, server, index)
-                registry.put(_line(server, "starting"), facts)
+            for index, (server, line) in enumerate(zip(servers, lines, strict=True)):
+                registry.put(line, _facts(launch, wanted, server, index))
             launch.says(f"{launch.count} container(s) of {launch.serving.served_name} start, file {file}")
             await self._up(launch, wanted, file, servers)
             await _ready(launch, servers, self)
         except BaseException:
             await asyncio.shield(self._abandon(wanted.project, servers, registry))
             raise
-        for server in servers:
-            registry.put(_line(server, "running"))
+        for server, line in zip(servers, lines, strict=True):
+            registry.put(replace(line, status="running"))
             launch.says(f"ready: {server.served_name} at {server.url}")
         log.info("containers_started", project=wanted.project, servers=len(servers))
         return servers
@@ -278,7 +278,7 @@ def _facts(launch: Launch, wanted: Wanted, server: Server, index: int) -> Server
     )
 
 
-def _line(server: Server, status: str) -> ServiceLine:
+def _line(server: Server) -> ServiceLine:
     return ServiceLine(
         job_id=server.id,
         hostname=server.host,
@@ -286,7 +286,7 @@ def _line(server: Server, status: str) -> ServiceLine:
         port=server.port,
         model_path=server.model,
         start_time=stamp(datetime.now(UTC)),
-        status=status,
+        status="starting",
     )
 
 

@@ -402,11 +402,12 @@ def described(wanted: Wanted) -> str:
     plan, name = wanted.plan, wanted.plan.request.engine
     options = wanted.options
     profiles = f"--profile {name}" + (" --profile router" if options.router else "")
+    names = [*(name_of(wanted, index) for index in range(wanted.count)), *(("router",) if options.router else ())]
     lines = [
         f"Written by `inference compose`: {wanted.count} server(s) of {plan.request.preset.key} by {name}, TP {plan.tp},",
         f"{plan.max_model_len} tokens, planned for {plan.request.gpu.key}: {plan.verdict}. Change it by writing it again.",
         "",
-        f"    docker compose -f compose.yaml -f compose/{name}.yaml {profiles} up",
+        f"    docker compose -f compose.yaml -f compose/{name}.yaml {profiles} up --detach --wait {' '.join(names)}",
         "",
         f"Its services stand behind the profile {name}, since a reservation of GPUs is an error on a host without any.",
         f"On the network `models`: {', '.join(urls(wanted))}",

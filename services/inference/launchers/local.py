@@ -30,7 +30,7 @@ from services.inference.launchers.failing import died, overdue, stranger, tail_o
 from services.inference.launchers.foretold import Foretold
 from services.inference.launchers.places import Slot, gpu_slots, port_of, port_slots
 from services.inference.planner import on_cpu
-from services.inference.ports import group_listens, listens, named_owner
+from services.inference.ports import answers, group_listens, listens, named_owner
 from services.inference.readiness import Readiness, probe
 from services.inference.registry import Registry, ServerFacts, stamp
 
@@ -264,17 +264,18 @@ class LocalLauncher:
     async def _asked(self, running: _Running, left_s: float) -> Readiness | None:
         """What the server answers; None before it listens. Raises StartError when somebody else answers in its place."""
         port, identity = running.server.port, running.child.identity
-        if identity is None or not listens(port):
+        if identity is None or not await answers(running.server.ip, port):
             return None
         if not group_listens(port, identity.pid):
-            # Ours may have ended between the two looks.
-            if running.child.exit_code is None and listens(port):
+            # Ours may have ended between the looks, or somebody may only have tried the port: look again.
+            await asyncio.sleep(POLL_S)
+            if running.child.exit_code is None and listens(port) and not group_listens(port, identity.pid):
                 raise stranger(running.server, f"port {port} answers, but it is not ours: {named_owner(port)}")
             return None
-        address = running.server.url
-        answer = await probe(address, served_name=running.server.served_name, timeout_s=min(_TOKEN_S, left_s))
+        server = running.server
+        answer = await probe(server.url, served_name=server.served_name, timeout_s=min(_TOKEN_S, left_s))
         if answer.condition == "wrong_model":
-            raise stranger(running.server, answer.problem)
+            raise stranger(server, answer.problem)
         return answer
 
     def _is_running(self, launch: Launch, running: _Running, chosen: Engine) -> None:

@@ -18,6 +18,7 @@ import structlog
 from services.inference.engines.registry import engine
 from services.inference.failures import StartError, UsageError
 from services.inference.launchers.base import Launch, Server, State
+from services.inference.launchers.foretold import Foretold
 from services.inference.launchers.slurm_options import SlurmOptions
 from services.inference.launchers.slurm_queue import Job, SlurmError, jobs, seen, slurm
 from services.inference.launchers.slurm_script import JOB_NAME, Submission
@@ -53,8 +54,12 @@ class SlurmLauncher:
         _write_key(submission)
         try:
             job = (await slurm("sbatch", "--parsable", text=script)).split(";")[0].strip()
-        except SlurmError as error:
-            raise StartError(f"SLURM refused the job: {error}") from error
+        except BaseException as error:
+            if submission.key_file:
+                submission.key_file.unlink()
+            if isinstance(error, SlurmError):
+                raise StartError(f"SLURM refused the job: {error}") from error
+            raise
         ids = [f"{job}_{index}" for index in range(launch.count)] if launch.count > 1 else [job]
         try:
             for index, job_id in enumerate(ids):
@@ -139,6 +144,7 @@ def _facts(submission: Submission, job_id: str, index: int) -> ServerFacts:
         key_file=str(submission.key_file) if submission.key_file else None,
         command=submission.command(index, launch.start_port + index).argv,
         forced=submission.forced,
+        kv_planned_tokens=None if launch.engine == "reference" else Foretold.of(launch.plan).tokens,
     )
 
 

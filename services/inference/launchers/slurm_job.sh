@@ -17,7 +17,8 @@ find_address() {
   local submit
   address=$given_ip
   [[ -n $address ]] && return
-  submit=$(getent ahosts "${SLURM_SUBMIT_HOST:-}" 2>/dev/null | awk 'NR == 1 { print $1 }')
+  # IPv4 first: it is what servers listen on unless --host says otherwise.
+  submit=$({ getent ahostsv4 "${SLURM_SUBMIT_HOST:-}" || getent ahosts "${SLURM_SUBMIT_HOST:-}"; } 2>/dev/null | awk 'NR == 1 { print $1 }')
   [[ -n $submit ]] && address=$(ip -o route get "$submit" 2>/dev/null | awk '{ for (i = 1; i < NF; i++) if ($i == "src") print $(i + 1) }')
   [[ -n $address ]] || address=$(hostname -I 2>/dev/null | awk '{ print $1 }')
   [[ -n $address ]] || die 2 "$node has no address that leads to ${SLURM_SUBMIT_HOST:-the submit host}: name one with --host-ip"
@@ -131,6 +132,6 @@ until healthy; do
   ((SECONDS < deadline)) || die 4 "no answer 200 from $health_path within $ready_within_s s: --server-timeout allows more"
   sleep 0.2
 done
-change_line running || exit
 say "$model answers at $address:$port"
+change_line running || exit
 wait "$engine"

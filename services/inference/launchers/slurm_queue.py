@@ -159,7 +159,7 @@ async def slurm(*command: str, text: str = "") -> str:
     """Standard output of one of SLURM's commands. Raises SlurmError with what it said, UsageError without such a command."""
     code, out, said = await _run(command, text)
     if code:
-        raise SlurmError(f"{command[0]}: {said or f'exit code {code}'}")
+        raise SlurmError(_named(command[0], said or f"exit code {code}"))
     return out
 
 
@@ -196,8 +196,12 @@ async def _shown(job_id: str) -> Job | None:
     if code and ("Invalid job id" in said or "not found" in out):
         return None
     if code:
-        raise SlurmError(f"scontrol: {said or f'exit code {code}'}")
+        raise SlurmError(_named("scontrol", said or f"exit code {code}"))
     return shown_job(job_id, out)
+
+
+def _named(program: str, said: str) -> str:
+    return said if said.startswith(program) else f"{program}: {said}"
 
 
 def _value(text: str, key: str, default: str) -> str:

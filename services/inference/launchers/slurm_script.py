@@ -81,7 +81,9 @@ class Submission:
     def _host(self) -> str:
         """Servers that only their own node can reach would be of no use, so the default does not stand here."""
         host = self.launch.host
-        return ANY_ADDRESS if host == "localhost" or (_is_address(host) and ip_address(host).is_loopback) else host
+        if host != "localhost" and not (_is_address(host) and ip_address(host).is_loopback):
+            return host
+        return "::" if ":" in (self.options.host_ip or "") else ANY_ADDRESS
 
     def _check(self) -> None:
         self.options.check()

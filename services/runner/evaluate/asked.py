@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,26 @@ ALL: Final = ("imobench", "lcb_pro")
 SELF_EVAL: Final = "self_eval_sequential"
 STRATEGIES: Final = (BASELINE, SELF_EVAL)
 REFERENCE: Final = "reference"
-"""Model path of the engine without weights, the one server that can be launched so far."""
+"""Model path of the engine without weights."""
+CONTAINER: Final = "container"
+LAUNCHERS: Final = ("local", "compose", CONTAINER, "slurm")
+OWNED: Final = {
+    "--detach": "",
+    "--dry-run": "--dry-run",
+    "--json": "--json",
+    "--launcher": "--launcher",
+    "--log-dir": "",
+    "--model-name": "--model-name",
+    "--num-servers": "--num-services",
+    "--num-services": "--num-services",
+    "--registry": "",
+    "--server-timeout": "--timeout",
+    "--skip-server-start": "--skip-launch",
+    "--start-port": "--start-port",
+    "--urls": "--endpoints",
+}
+"""Options of `inference up` that this command sets itself, and the option of this command that decides about each."""
+_DEFAULT_SERVERS: Final = 4
 HOST: Final = "127.0.0.1"
 LAST_PORT: Final = 65_535
 
@@ -38,6 +58,11 @@ class Asked:
     skip_launch: bool
     skip_wait: bool
     cleanup: bool
+    launcher_name: str | None
+    """One of LAUNCHERS."""
+    up_options: str | None
+    submit: bool
+    sbatch_args: tuple[str, ...]
     endpoints: str | None
     num_samples: int | None
     chains: int | None
@@ -71,16 +96,35 @@ class Asked:
         return self.model_path.rstrip("/").rpartition("/")[2]
 
     @property
+    def launcher(self) -> str:
+        """As `inference up` calls it."""
+        return "compose" if self.launcher_name == CONTAINER else self.launcher_name or "local"
+
+    @property
+    def num_servers(self) -> int | None:
+        """To launch; None: as many as the machine has room for."""
+        if self.num_services is None and self.model_path == REFERENCE:
+            return _DEFAULT_SERVERS
+        return self.num_services
+
+    @property
+    def up_words(self) -> list[str]:
+        """Further options of `inference up`. Raises ValueError for quotes without an end."""
+        words = shlex.split(self.up_options or "")
+        # Nothing to load: all may start at once.
+        return ["--stagger-delay", "0", *words] if self.model_path == REFERENCE else words
+
+    @property
     def local_urls(self) -> tuple[str, ...]:
-        """Where servers of this machine are."""
+        """Where servers of this machine are that nobody named."""
         first = 8000 if self.start_port is None else self.start_port
-        count = 4 if self.num_services is None else self.num_services
+        count = _DEFAULT_SERVERS if self.num_services is None else self.num_services
         return tuple(f"http://{HOST}:{port}/v1" for port in range(first, first + count))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
-    """Where the model is served."""
+    """Where the model is served already."""
 
     urls: tuple[str, ...]
     """Base URLs ending in /v1."""
@@ -92,17 +136,15 @@ def check(asked: Asked) -> None:
     """Raises ScenarioError with every fault of the options; an option without an effect is one."""
     faults = [*_selection_faults(asked), *_server_faults(asked)]
     last = asked.local_urls[-1].rpartition(":")[2].removesuffix("/v1")
-    if int(last) > LAST_PORT:
+    if asked.skip_launch and int(last) > LAST_PORT:
         faults.append(f"--start-port and --num-services: the last port would be {last}")
     if faults:
         raise ScenarioError(*faults)
 
 
 def places(asked: Asked, variables: Mapping[str, str]) -> Places:
-    """Where the servers are. Raises ScenarioError for addresses that are wrong or contradict each other."""
+    """Where servers are that run. Raises ScenarioError for addresses that are wrong or contradict each other."""
     local = Places(urls=asked.local_urls, source="--start-port and --num-services")
-    if not asked.skip_launch:
-        return local
     try:
         if asked.endpoints is not None:
             source, urls = "--endpoints", base_urls(asked.endpoints, name="--endpoints")
@@ -149,24 +191,36 @@ def _is_here(url: str) -> bool:
 
 
 def _server_faults(asked: Asked) -> list[str]:
+    faults = [] if asked.submit or not asked.sbatch_args else ["--sbatch-arg has no effect without --submit"]
     if asked.skip_launch:
-        return ["--cleanup has no effect with --skip-launch: nothing was launched"] if asked.cleanup else []
-    faults = []
+        idle = {
+            "--cleanup": asked.cleanup,
+            "--launcher": asked.launcher_name is not None,
+            "--up-options": asked.up_options is not None,
+        }
+        named = [name for name, given in idle.items() if given]
+        return [*faults, *(f"{name} has no effect with --skip-launch: nothing is launched" for name in named)]
     if asked.endpoints is not None:
         faults.append("--endpoints names servers that run: add --skip-launch")
     if asked.skip_wait:
         faults.append("--skip-wait needs --skip-launch: what was launched a moment ago does not answer yet")
     if asked.model_path is None:
         faults.append("--model-path is needed; with --skip-launch the --model-name of what is served is enough")
-    elif asked.model_path != REFERENCE:
-        faults.append(
-            f"--model-path {asked.model_path}: only `{REFERENCE}`, the engine without weights, can be launched so far. Start"
-            " servers of this model yourself, then add --skip-launch and --endpoints URL,URL (or set SGLANG_API_BASES or"
-            " OPENAI_API_BASE, or let them listen on --start-port and the ports after it)"
-        )
-    elif asked.model_name not in {None, REFERENCE}:
-        faults.append(f"--model-name: the launched engine serves {REFERENCE!r}, not {asked.model_name!r}")
-    return faults
+    elif asked.model_path.startswith("-"):
+        faults.append(f"--model-path: expected a preset, a hub id or a directory, got {asked.model_path!r}")
+    return [*faults, *_up_faults(asked)]
+
+
+def _up_faults(asked: Asked) -> list[str]:
+    try:
+        words = asked.up_words
+    except ValueError as error:
+        return [f"--up-options: {error}"]
+    owned = [word for word in (word.partition("=")[0] for word in words) if word in OWNED]
+    return [
+        f"--up-options: {word} is set by this command itself" + (f", by {OWNED[word]}" if OWNED[word] else "")
+        for word in owned
+    ]
 
 
 def _parts(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from services.runner.command_line import call, doctor_option, options_of, print_json
+from services.runner.command_line import call, doctor_option, ending, options_of, print_json
 from services.runner.failures import ExitCode
 
 if TYPE_CHECKING:
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from services.runner.evaluate.asked import Asked
     from services.runner.evaluate.flow import Evaluated, Planned
     from services.runner.fitness import Doctor
+    from services.runner.run import RunOptions
 
 EXIT_CODES_HELP = """\b
 Exit codes:
   0    every run is complete
   1    a run is incomplete, or results could not be written
-  2    usage wrong: options, data, sandbox, judge, or a model that is not served
+  2    usage wrong: options, data, sandbox, judge, a model that is unknown, does not fit or is not served
   3    a server or an agent did not start or was lost
   130  interrupted: what finished is kept, --resume continues
 """
@@ -30,11 +31,23 @@ Exit codes:
 
 @click.command(epilog=EXIT_CODES_HELP)
 @click.option(
-    "--model-path", metavar="M", help="`reference` to launch the engine without weights; else what is served."
+    "--model-path",
+    metavar="M",
+    help="A preset (`inference plan --list`), a hub id or a directory; `reference` has no weights.",
 )
 @click.option("--model-name", metavar="N", help="Id the servers list.  [default: last part of the path]")
-@click.option("--num-services", type=click.IntRange(1, 1024), metavar="N", help="Servers.  [default: 4]")
-@click.option("--start-port", type=click.IntRange(1, 65535), metavar="P", help="Port of the first.  [default: 8000]")
+@click.option(
+    "--num-services",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Servers.  [default: what fits, at most 4]",
+)
+@click.option(
+    "--start-port",
+    type=click.IntRange(1, 65535),
+    metavar="P",
+    help="Port of the first free one.  [default: 8000]",
+)
 @click.option(
     "--benchmarks", default="all", show_default=True, metavar="NAMES", help="With commas; all = imobench,lcb_pro."
 )
@@ -60,6 +73,23 @@ Exit codes:
 @click.option("--skip-launch", is_flag=True, help="Use servers that run.")
 @click.option("--skip-wait", is_flag=True, help="Ask them once whether they are ready.")
 @click.option("--cleanup", is_flag=True, help="Stop what was launched here, at the end, after a failure, on Ctrl-C.")
+@click.option(
+    "--launcher",
+    "launcher_name",
+    type=click.Choice(["local", "compose", "container", "slurm"]),
+    help="Servers as processes here, containers here, or jobs of SLURM.  [default: local]",
+)
+@click.option(
+    "--up-options", metavar="TEXT", help="Further options of `inference up`, such as '--tp 2 --partition gpu'."
+)
+@click.option("--submit", is_flag=True, help="Run this very command as a batch job of SLURM; print its number.")
+@click.option(
+    "--sbatch-arg",
+    "sbatch_args",
+    multiple=True,
+    metavar="OPTION",
+    help="With --submit: further option of sbatch; repeatable.",
+)
 @click.option(
     "--endpoints",
     metavar="URLS",
@@ -104,6 +134,8 @@ def evaluate(*, dry_run: bool, show_logs: bool, verbose: bool, doctor: Doctor, a
 
     wanted = Asked(**asked)
     options = options_of(wanted.output_dir, as_json=as_json, show_logs=show_logs, verbose=verbose, doctor=doctor)
+    if wanted.submit:
+        _submit(wanted, options, dry_run=dry_run, as_json=as_json)
     planned = call(lambda: plans(wanted, options))
     if dry_run:
         _print_plans(planned, as_json=as_json)
@@ -112,6 +144,31 @@ def evaluate(*, dry_run: bool, show_logs: bool, verbose: bool, doctor: Doctor, a
     code = exit_code(wanted, done)
     _print(wanted, done, code, as_json=as_json)
     sys.exit(code)
+
+
+def _submit(asked: Asked, options: RunOptions, *, dry_run: bool, as_json: bool) -> NoReturn:
+    """Check everything here, then leave it to a job."""
+    from services.runner.evaluate.flow import plans  # noqa: PLC0415
+    from services.runner.evaluate.submitting import require_sbatch, submission, submit  # noqa: PLC0415
+
+    wanted = submission(asked, sys.argv)
+    if not dry_run:
+        with ending():
+            require_sbatch()
+    call(lambda: plans(asked, options))
+    if dry_run:
+        if as_json:
+            print_json({"command": list(wanted.command), "script": wanted.script})
+        else:
+            click.echo(wanted.as_text())
+        sys.exit(ExitCode.COMPLETE)
+    job = call(lambda: submit(asked, wanted))
+    output = wanted.output.replace("%j", job).replace("%%", "%")
+    if as_json:
+        print_json({"job": job, "output": output})
+    else:
+        click.echo(f"job {job}\noutput {output}")
+    sys.exit(ExitCode.COMPLETE)
 
 
 def _print_plans(planned: Sequence[Planned], *, as_json: bool) -> None:

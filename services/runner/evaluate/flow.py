@@ -6,12 +6,11 @@ Every run is a normal run in the journal of the output folder, so that `assay re
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from pydantic import JsonValue
 
@@ -21,10 +20,10 @@ from services.contract.results import Section
 from services.contract.secrets import register_environment
 from services.runner.evaluate.agents import ADDRESSES, NOBODY, Case, cases, planning, request_config, scenario
 from services.runner.evaluate.asked import Asked, check, places
-from services.runner.evaluate.servers import servers, serving
+from services.runner.evaluate.launching import check_launch, launched
+from services.runner.evaluate.servers import Served, serving
 from services.runner.failures import ExitCode, RunnerError, ScenarioError
 from services.runner.journal import FILE_NAME, Journal
-from services.runner.participants import StartOptions
 from services.runner.rollouts.rescoring import SECTIONS
 from services.runner.rollouts.writing import kept_fresh, write_rollouts
 from services.runner.run import (
@@ -39,6 +38,9 @@ from services.runner.run import (
     run_scenario,
 )
 from services.runner.scenario import Scenario
+
+LAUNCHED: Final = "launched"
+"""Of the provenance."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,16 +74,19 @@ class Evaluated:
 
 
 async def plans(asked: Asked, options: RunOptions) -> list[Planned]:
-    """Check all that can be checked before a server is asked for: options, addresses, data, sandbox, judge.
+    """Check all that can be checked before a server is asked for: options, addresses or launch, data, sandbox, judge.
 
-    Raises RunnerError; green names what is missing.
+    Raises RunnerError; green and `inference` name what is missing.
     """
     interruption()
     check(asked)
     variables = dict(os.environ)
     register_environment(variables)
-    found = places(asked, variables)
-    options.listener.says(f"servers: {', '.join(found.urls)} (from {found.source})")
+    if asked.skip_launch:
+        found = places(asked, variables)
+        options.listener.says(f"servers: {', '.join(found.urls)} (from {found.source})")
+    else:
+        await check_launch(asked)
     alone = planning()
     async with (
         agents_of(alone, new_run_id("evaluate"), options, variables) as agents,
@@ -108,30 +113,30 @@ async def evaluate(asked: Asked, planned: Sequence[Planned], options: RunOptions
     """Launch and await the servers, run what was planned, export. Raises RunnerError when no run could begin."""
     interruption()
     variables = dict(os.environ)
-    found = places(asked, variables)
-    with tempfile.TemporaryDirectory(prefix="assay-") as state:
-        name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-servers"
-        start = StartOptions(
-            run_id=name,
-            log_folder=Path("logs") / name,
-            state_folder=Path(state),
-            variables=variables,
-            echo=options.echo,
-        )
-        async with servers(asked, start, says=options.listener.says) as launched:
-            options.listener.says("waiting for the servers")
-            key = key_of(variables, "OPENAI_API_KEY")
-            model = await serving(asked, found.urls, launched, key=key)
-            options.listener.says(f"every server serves {model}")
-            done: list[Evaluated] = []
-            for one in planned:
-                wanted = scenario(
-                    asked, one.case, section=one.section, model=model, urls=found.urls, variables=variables
-                )
-                done.append(await _evaluate(one, wanted, options, resume=asked.resume))
-                if done[-1].exit_code is ExitCode.INTERRUPTED:
-                    break
-            return done
+    async with _served(asked, options, variables) as served:
+        options.listener.says(f"every server serves {served.model}")
+        recorded = replace(options, noted={LAUNCHED: dict(served.record)} if served.record else {})
+        done: list[Evaluated] = []
+        for one in planned:
+            wanted = scenario(
+                asked, one.case, section=one.section, model=served.model, urls=served.urls, variables=variables
+            )
+            done.append(await _evaluate(one, wanted, recorded, resume=asked.resume))
+            if done[-1].exit_code is ExitCode.INTERRUPTED:
+                break
+        return done
+
+
+@asynccontextmanager
+async def _served(asked: Asked, options: RunOptions, variables: Mapping[str, str]) -> AsyncIterator[Served]:
+    """The model, ready; what is launched for it and has to end ends with the block."""
+    if not asked.skip_launch:
+        async with launched(asked, Path("logs") / new_run_id("servers"), says=options.listener.says) as served:
+            yield served
+        return
+    urls = places(asked, variables).urls
+    options.listener.says("waiting for the servers")
+    yield Served(model=await serving(asked, urls, key=key_of(variables, "OPENAI_API_KEY")), urls=urls)
 
 
 def exit_code(asked: Asked, done: Sequence[Evaluated]) -> ExitCode:

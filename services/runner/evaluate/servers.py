@@ -1,123 +1,33 @@
-"""The servers of the model: launched here, awaited, and stopped again when that was asked for.
-
-With `--cleanup` a server lives under the runner's guard and ends with this command, however that ends. Without it, it belongs to
-nobody: it goes on, and its process id is told.
-"""
+"""Servers of the model that somebody else runs: asked until they are well and list the model."""
 
 from __future__ import annotations
 
 import asyncio
-import shlex
-import subprocess
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import httpx
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr, ValidationError
 
-from services.contract.secrets import redact
-from services.runner.evaluate.asked import REFERENCE, Asked
+from services.runner.evaluate.asked import Asked
 from services.runner.failures import AgentStartError, ScenarioError
-from services.runner.participants.base import POLL_S, RunningAgent, StartOptions, awaited
-from services.runner.participants.process import agent_environment, refuse_stranger, start_process
-from services.runner.participants.running import ExternalAgent
-from services.runner.scenario import AgentSpec
+from services.runner.participants.base import POLL_S
 
 _PROBE_S: Final = 5.0
 _LARGEST_LIST: Final = 4 << 20
-_TAIL_BYTES: Final = 4_000
-_TAIL_LINES: Final = 40
-_TAKEN: Final = "to use what runs there add --skip-launch, else stop it or choose another --start-port"
 
 
-class LastingServer:
-    """A server that outlives this command. Implements RunningAgent, though nobody stops it but its user."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Served:
+    """The model under test, ready."""
 
-    def __init__(self, spec: AgentSpec, process: subprocess.Popen[bytes], log: Path) -> None:
-        self.role = spec.role
-        self.url = spec.endpoint or ""
-        self.facts: dict[str, str] = {}
-        self.pid = process.pid
-        self._process = process
-        self._log = log
-
-    async def locate(self) -> None:
-        """The address is given."""
-
-    async def gone(self) -> str:
-        """Return when it has ended."""
-        while (code := self._process.poll()) is None:  # noqa: ASYNC110 - nobody tells when a process ends
-            await asyncio.sleep(POLL_S)
-        return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-
-    def tail(self) -> str:
-        """The end of its log."""
-        try:
-            end = self._log.read_bytes()[-_TAIL_BYTES:]
-        except OSError:
-            return ""
-        return redact("\n".join(end.decode(errors="replace").splitlines()[-_TAIL_LINES:]))
-
-    async def stop(self) -> None:
-        """Left running."""
-
-    @property
-    def runs(self) -> bool:
-        """True until it has ended."""
-        return self._process.poll() is None
-
-
-@asynccontextmanager
-async def servers(
-    asked: Asked, options: StartOptions, *, says: Callable[[str], None]
-) -> AsyncIterator[list[RunningAgent]]:
-    """Launch what was asked for; none with `--skip-launch`. What `--cleanup` covers is stopped at the end, whatever happens.
-
-    Raises AgentStartError for a port that is taken.
-    """
-    launched: list[RunningAgent] = []
-    specs = [] if asked.skip_launch else [_spec(url) for url in asked.local_urls]
-    try:
-        for spec in specs:
-            await refuse_stranger(spec.role, spec.endpoint or "", remedy=_TAKEN)
-        for spec in specs:
-            launched.append(await start_process(spec, options, {}) if asked.cleanup else _lasting(spec, options))
-            says(f"launched {spec.cmd}, log {options.log_folder / spec.role}.log")
-        yield launched
-    finally:
-        for server in reversed(launched):
-            await server.stop()
-        for server in launched:
-            if isinstance(server, LastingServer) and server.runs:
-                says(f"{server.url} goes on as process {server.pid}: `kill {server.pid}` stops it")
-
-
-def _spec(url: str) -> AgentSpec:
-    port = url.rpartition(":")[2].removesuffix("/v1")
-    return AgentSpec(
-        role=f"server-{port}", cmd=f"inference up {REFERENCE} --port {port}", endpoint=url.removesuffix("/v1"), env={}
-    )
-
-
-def _lasting(spec: AgentSpec, options: StartOptions) -> LastingServer:
-    path = options.log_folder / f"{spec.role}.log"
-    environment = agent_environment(spec, options.variables, {})
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as log:
-            process = subprocess.Popen(
-                shlex.split(spec.cmd or ""),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
-    except OSError as error:
-        raise AgentStartError(f"{spec.role}: cannot start ({error.strerror or error})") from None
-    return LastingServer(spec, process, path)
+    model: str
+    """What the servers call it."""
+    urls: tuple[str, ...]
+    """Base URLs ending in /v1."""
+    record: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What was launched, for the record of a run; empty for servers that were there before."""
 
 
 class _Model(BaseModel):
@@ -132,18 +42,15 @@ class _Models(BaseModel):
     data: tuple[_Model, ...]
 
 
-async def serving(asked: Asked, urls: Sequence[str], launched: Sequence[RunningAgent], *, key: SecretStr | None) -> str:
+async def serving(asked: Asked, urls: Sequence[str], *, key: SecretStr | None) -> str:
     """Wait until every server is well, and return the model they all list.
 
-    Raises AgentStartError when one is gone or the time is up, ScenarioError naming the ids found when the model is not among
-    them, or when none was named and they do not serve one and the same.
+    Raises AgentStartError when the time is up, ScenarioError naming the ids found when the model is not among them, or when none
+    was named and they do not serve one and the same.
     """
-    agents = launched or [ExternalAgent(role=_place(url), url=url) for url in urls]
     try:
         async with asyncio.TaskGroup() as group:
-            waiting = [
-                group.create_task(_ids(asked, url, agent, key=key)) for url, agent in zip(urls, agents, strict=True)
-            ]
+            waiting = [group.create_task(_ids(asked, url, key=key)) for url in urls]
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return _agreed_model(asked.model, {url: task.result() for url, task in zip(urls, waiting, strict=True)})
@@ -169,23 +76,24 @@ def _agreed_model(named: str | None, found: dict[str, tuple[str, ...]]) -> str:
     return named
 
 
-async def _ids(asked: Asked, url: str, agent: RunningAgent, *, key: SecretStr | None) -> tuple[str, ...]:
+async def _ids(asked: Asked, url: str, *, key: SecretStr | None) -> tuple[str, ...]:
     problem = "it was not asked"
-
-    async def poll() -> tuple[str, ...]:
-        nonlocal problem
-        headers = {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
-        async with httpx.AsyncClient(trust_env=False, timeout=_PROBE_S, headers=headers) as client:
+    headers = {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
+    try:
+        async with (
+            asyncio.timeout(asked.timeout_s),
+            httpx.AsyncClient(trust_env=False, timeout=_PROBE_S, headers=headers) as client,
+        ):
             while True:
                 found = await _probe(client, url)
                 if isinstance(found, tuple):
                     return found
                 problem = found
                 if asked.skip_wait:
-                    raise AgentStartError(f"server {agent.role} is not ready: {problem}")
+                    raise AgentStartError(f"server {_place(url)} is not ready: {problem}")
                 await asyncio.sleep(POLL_S)
-
-    return await awaited(agent, poll(), timeout_s=asked.timeout_s, problem=lambda: problem)
+    except TimeoutError:
+        raise AgentStartError(f"server {_place(url)} was not ready within {asked.timeout_s:g} s: {problem}") from None
 
 
 async def _probe(client: httpx.AsyncClient, url: str) -> tuple[str, ...] | str:

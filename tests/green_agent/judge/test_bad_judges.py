@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from services.contract.judgements import Judgement
 from services.contract.outcomes import Failure, Outcome
 from services.green_agent.judge.asking import Scale
-from services.green_agent.judge.panel import JudgeUnavailableError
+from services.green_agent.judge.panel import JudgeUnavailableError, open_judge
+from services.green_agent.judge.settings import JudgeSettings
 from services.inference.reference_engine.app import Settings
 from tests.green_agent.judge.bench import (
     TRIAL,
@@ -175,6 +177,24 @@ async def test_a_context_that_was_configured_too_large_is_lowered_by_a_real_engi
     assert record[1].input_tokens is not None
     assert record[1].input_tokens < 8_192
     assert told["members"][0]["context"] == 8_192  # type: ignore[index,call-overload]
+
+
+async def test_a_judge_of_several_servers_goes_on_while_one_of_them_is_lost() -> None:
+    with running_engine() as engine:
+        env = {"OPENAI_EVAL_API_BASE": f"http://127.0.0.1:9/v1,{engine.url}", "EVAL_LLM_MODEL": "reference"}
+        panel = await open_judge(JudgeSettings(timeout_seconds=20, cache=False), env=env, folder=Path("-"))
+        record: list[Judgement] = []
+        try:
+            for trial in range(8):
+                asked = case(f"It is {trial}.", references=("42",))
+                await panel.for_trial(replace(TRIAL, trial=trial), record).correct(asked)
+            told = panel.description()
+        finally:
+            await panel.aclose()
+
+    assert [made.kind for made in record] == [""] * 8
+    assert told["members"][0]["context"] == 32_768  # type: ignore[index,call-overload]
+    assert told["members"][0]["context_source"] == "reported"  # type: ignore[index,call-overload]
 
 
 async def test_criteria_are_asked_in_smaller_batches_before_a_text_is_cut() -> None:

@@ -61,6 +61,22 @@ async def test_an_engine_without_a_parser_for_the_model_is_no_place_for_tools() 
     assert "trtllm has no tool parser for llama-3.1-70b" in finding(found, "D07").cure
 
 
+async def test_a_vllm_that_was_started_without_tools_is_told_so() -> None:
+    said = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
+
+    def without(seen: Exchange) -> Any:
+        if seen.is_chat and seen.request.get("tool_choice") == "auto":
+            return Instead(status=400, body={"error": {"message": said}})
+        return seen.answer
+
+    async with altered_engine(without) as url:
+        found = await one(url, preset=catalogue().preset("qwen3-32b"), engine="vllm", only={"D05", "D07", "D09"})
+
+    assert ids(found, "fail") == {"D07", "D09"}
+    assert "started without tool support, which `inference up` sets" in finding(found, "D07").cure
+    assert "--tool-call-parser hermes" in finding(found, "D07").cure
+
+
 async def test_answers_in_the_reasoning_field_are_told_with_the_switch_of_the_template() -> None:
     def swallowed(seen: Exchange) -> Any:
         for message in messages(seen):

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from services.inference.engines.base import Adapter, Command, EngineRefusalError, Serving
 from services.inference.engines.flags import named, tokens
-from services.inference.engines.reference import reference_plan, reference_preset
+from services.inference.engines.reference import reference_plan
 from services.inference.engines.registry import engine
 from services.inference.planner import Request, judged
-from services.inference.presets import EngineName, Hardware, Preset
+from services.inference.presets import REFERENCE, EngineName, Hardware, Preset
 from tests.inference.engines.launches import command, container, here, planned, preset, serving, value_of
 
 CPU = Hardware(key="cpu", gib=16.0, cc="", per_node=8)
@@ -28,8 +28,10 @@ ADAPTERS = (
 def tiny(folder: str = "/checkpoints/tiny") -> Preset:
     """A checkpoint as small as that of the engine tests, in a folder, of a family that is known."""
     big = preset("qwen3-32b")
-    shape = big.shape.model_copy(update={"layers": 2, "kv_layers": 2, "heads": 4, "kv_heads": 2, "head_dim": 32})
-    return big.model_copy(update={"key": "tiny", "id": folder, "shape": shape})
+    sizes = {"layers": 2, "kv_layers": 2, "heads": 4, "kv_heads": 2, "head_dim": 32, "hidden": 128, "vocab": 512}
+    params = big.params.model_copy(update={"total": 361_216, "active": 361_216})
+    shape = big.shape.model_copy(update=sizes)
+    return big.model_copy(update={"key": "tiny", "id": folder, "shape": shape, "params": params})
 
 
 def on_cpu(**asked: object) -> Command:
@@ -343,7 +345,7 @@ def test_any_number_of_reference_engines_fits() -> None:
     plan = reference_plan(servers=100)
 
     assert (plan.verdict, plan.replicas, plan.tp, plan.max_model_len) == ("fit", 100, 1, 32_768)
-    assert plan.request.preset is reference_preset()
+    assert plan.request.preset is REFERENCE
     assert plan.memory.sequences_high_overhead > 1_000
 
 

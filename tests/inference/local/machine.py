@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -165,8 +164,3 @@ def free_port() -> int:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]
     return port if port < 65_000 else free_port()
-
-
-def interrupt(process: subprocess.Popen[str]) -> None:
-    """Ctrl-C."""
-    process.send_signal(signal.SIGINT)

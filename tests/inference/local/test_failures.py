@@ -1,5 +1,6 @@
 """Starts that fail, each named with its cause and its remedy. The engines are small programs that print real wordings."""
 
+import signal
 import subprocess
 from pathlib import Path
 
@@ -144,6 +145,30 @@ def test_a_gpu_that_does_not_exist_is_refused(box: Machine) -> None:
 
     assert ran.returncode == 2
     assert "there is no GPU 7; this machine has 0, 1" in ran.stderr
+
+
+def test_fewer_gpus_than_one_server_needs_do_not_fit(box: Machine) -> None:
+    box.gpus(0, 0)
+    box.engine()
+
+    ran = up(box, "--tp", "4")
+
+    assert ran.returncode == 3
+    assert "TP 4 needs" in ran.stderr
+    assert "IMPOSSIBLE" in ran.stderr
+
+
+def test_ctrl_c_while_a_server_loads_leaves_nothing(box: Machine) -> None:
+    box.engine("time.sleep(600)")
+    words = ("--gpu", "cpu", "--no-tools", "--start-port", str(free_port()))
+    with box.started("up", box.checkpoint(), *words) as process:
+        await_true(box.servers, what="the server loads")
+
+        process.send_signal(signal.SIGINT)
+
+        assert process.wait(60) == 130
+        assert box.servers() == []
+        assert box.states() == ["stopped"]
 
 
 def test_servers_are_as_many_as_free_gpus_allow_and_a_leased_gpu_is_left_out_aloud(box: Machine) -> None:

@@ -261,3 +261,27 @@ def test_a_server_that_listens_everywhere_is_registered_under_an_address_that_an
         process.wait(60)
 
     assert "0.0.0.0" not in str(server["url"])
+
+
+def test_down_returns_when_the_driver_shows_the_memory_of_the_servers_gpu_as_free(box: Machine) -> None:
+    """The driver frees memory a while after the process has ended: here, when it is asked for the third time."""
+    box.gpus(0)
+    box.engine("""
+        import pathlib, signal
+        def leave(*_):
+            pathlib.Path("ended").touch()
+            os._exit(0)
+        signal.signal(signal.SIGTERM, leave)
+    """)
+    words = ("--no-tools", "--detach", "--start-port", str(free_port()))
+    started = box.run("up", box.checkpoint(), *words)
+    assert started.returncode == 0, started.stderr
+    driver = (box.bin / "nvidia-smi").read_text()
+    busy = driver.replace(", 551, 0, 9.0", ", 551, 9000, 9.0").removeprefix("#!/bin/sh\n")
+    slow = f"if [ -e ended ]; then echo x >> asked; if [ $(wc -l < asked) -lt 3 ]; then {busy} exit; fi; fi\n"
+    box.program("nvidia-smi", driver.replace("#!/bin/sh\n", f"#!/bin/sh\n{slow}"))
+
+    stopped = box.run("down", "--all")
+
+    assert stopped.returncode == 0, stopped.stderr
+    assert (box.folder / "asked").read_text().count("x") == 3

@@ -7,7 +7,7 @@ import random
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from services.inference.engines.reference import reference_plan
 from services.inference.launchers.base import Launch, Server
 from services.inference.launchers.slurm import SlurmLauncher
 from services.inference.launchers.slurm_options import SlurmOptions
+from services.inference.planner import Request
+from services.inference.presets import catalogue
 from services.inference.registry import Registry
 from tests.support.slurm import Cluster, missing_programs, running_cluster, slurm, until
 
@@ -79,6 +81,22 @@ def reference_launch(
         server_timeout_s=timeout_s,
         program=str(program) if program else None,
         says=says,
+    )
+
+
+def vllm_launch(folder: Path, *, model: str = "Qwen/Qwen3-32B", count: int = 1, stub: Path | None = None) -> Launch:
+    """vLLM on two GPUs a server."""
+    known = catalogue()
+    preset = known.preset("qwen3-32b").model_copy(update={"id": model})
+    request = Request(preset=preset, gpu=known.gpu("h100-80"), count=8, tp=2)
+    planned = replace(reference_plan(), request=request, tp=2)
+    serving = Serving(served_name="qwen3-32b")
+    return replace(
+        reference_launch(folder, count=count, program=stub),
+        plan=planned,
+        serving=serving,
+        engine="vllm",
+        host="localhost",
     )
 
 

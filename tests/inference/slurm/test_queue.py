@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from services.inference.failures import UsageError
+from services.inference.failures import StartError, UsageError
 from services.inference.launchers.base import Server, State
 from services.inference.launchers.slurm import SlurmLauncher
+from services.inference.launchers.slurm_options import SlurmOptions
 from services.inference.launchers.slurm_queue import Job, SlurmError, listed_jobs, shown_job
-from tests.inference.slurm.conftest import program
+from services.inference.registry import Registry
+from tests.inference.slurm.conftest import program, vllm_launch
 
 SHOWN = """JobId={id} JobName=assay-inference
    UserId=ana(1000) GroupId=ana(1000) MCS_label=N/A
@@ -171,3 +174,54 @@ def test_a_line_of_squeue_that_is_none_is_left_out() -> None:
     assert listed_jobs("1|RUNNING|None|x\nslurm is slow today\n") == {
         "1": Job(id="1", state="RUNNING", reason="None", name="x")
     }
+
+
+def accepts(cluster_says: Path, job: str) -> None:
+    program(cluster_says, f"cat > {cluster_says}/script; echo '{job};lab'").rename(cluster_says / "sbatch")
+
+
+async def test_a_launch_with_auth_writes_a_key_that_only_we_can_read_and_notes_where(
+    cluster_says: Path, tmp_path: Path
+) -> None:
+    accepts(cluster_says, "841")
+    said: list[str] = []
+    launch = replace(vllm_launch(tmp_path, count=2), says=said.append)
+
+    servers = await SlurmLauncher(SlurmOptions(auth=True), forced=True).start(launch)
+
+    (key_file,) = (tmp_path / "logs").glob("*.key")
+    assert (key_file.stat().st_mode & 0o777, len(key_file.read_text(encoding="utf-8").strip())) == (0o600, 43)
+    assert key_file.read_text(encoding="utf-8").strip() not in (cluster_says / "script").read_text(encoding="utf-8")
+    facts = Registry(launch.registry).facts("841_1")
+    assert facts is not None
+    assert (facts.key_file, facts.served_name, facts.forced) == (str(key_file), "qwen3-32b", True)
+    assert facts.command[facts.command.index("--port") + 1] == str(launch.start_port + 1)
+    assert ([server.id for server in servers], said[1]) == (["841_0", "841_1"], f"clients need the key in {key_file}")
+
+
+async def test_without_auth_a_launch_warns(cluster_says: Path, tmp_path: Path) -> None:
+    accepts(cluster_says, "842")
+    said: list[str] = []
+
+    await SlurmLauncher().start(replace(vllm_launch(tmp_path), says=said.append))
+
+    assert said[1] == "whoever reaches the node can use the servers: --auth demands a key, where the engine knows one"
+
+
+async def test_a_job_that_cannot_be_noted_is_cancelled_again(cluster_says: Path, tmp_path: Path) -> None:
+    accepts(cluster_says, "843")
+    (tmp_path / "services.txt.d").touch()
+
+    with pytest.raises(UsageError, match=r"services\.txt\.d"):
+        await SlurmLauncher().start(vllm_launch(tmp_path))
+
+    assert (cluster_says / "cancelled").read_text(encoding="utf-8") == "843\n"
+
+
+async def test_a_refused_launch_leaves_no_key(cluster_says: Path, tmp_path: Path) -> None:
+    program(cluster_says, "echo 'sbatch: error: Invalid account' >&2; exit 1").rename(cluster_says / "sbatch")
+
+    with pytest.raises(StartError, match="SLURM refused the job: sbatch: error: Invalid account"):
+        await SlurmLauncher(SlurmOptions(auth=True)).start(vllm_launch(tmp_path))
+
+    assert list((tmp_path / "logs").iterdir()) == []

@@ -6,8 +6,8 @@ import os
 import re
 import socket
 import subprocess
-import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,34 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.contract.endpoint_files import ServiceLine
-from services.inference.engines.base import Serving
-from services.inference.engines.reference import reference_plan
 from services.inference.failures import UsageError
-from services.inference.launchers.base import Launch
 from services.inference.launchers.slurm import SlurmLauncher
 from services.inference.launchers.slurm_options import SlurmOptions
-from services.inference.planner import Request
-from services.inference.presets import catalogue
 from services.inference.registry import Registry
-from tests.inference.slurm.conftest import line_of, program, reference_launch, until_status
+from tests.inference.slurm.conftest import line_of, program, reference_launch, until_status, vllm_launch
 
 BASH = "/bin/bash"
-
-
-def vllm_launch(folder: Path, *, model: str = "Qwen/Qwen3-32B", count: int = 1, stub: Path | None = None) -> Launch:
-    """vLLM on two GPUs a server."""
-    known = catalogue()
-    preset = known.preset("qwen3-32b").model_copy(update={"id": model})
-    request = Request(preset=preset, gpu=known.gpu("h100-80"), count=8, tp=2)
-    planned = replace(reference_plan(), request=request, tp=2)
-    serving = Serving(served_name="qwen3-32b")
-    return replace(
-        reference_launch(folder, count=count, program=stub),
-        plan=planned,
-        serving=serving,
-        engine="vllm",
-        host="localhost",
-    )
 
 
 def started(
@@ -277,17 +256,12 @@ class TestWhatAJobDoes:
     def test_twenty_writers_at_once_lose_no_line(self, tmp_path: Path) -> None:
         launch = reference_launch(tmp_path, count=10, program=program(tmp_path, "exit 9"))
         script = SlurmLauncher().script(launch)
-        putting = (
-            "import sys; from pathlib import Path; from services.inference.registry import Registry; "
-            "from services.contract.endpoint_files import parse_line; "
-            "Registry(Path(sys.argv[1])).put(parse_line(sys.argv[2]))"
-        )
         jobs = [started(script, tmp_path, job="30", task=task) for task in range(10)]
-        lines = [_line(f"4{n}", "10.0.0.1", 80, "running").render() for n in range(10)]
-        puts = [subprocess.Popen([sys.executable, "-c", putting, str(launch.registry), line]) for line in lines]
+        lines = [_line(f"4{n}", "10.0.0.1", 80, "running") for n in range(10)]
+        with ThreadPoolExecutor(10) as threads:
+            list(threads.map(Registry(launch.registry).put, lines))
         for job in jobs:
             job.communicate(timeout=60)
-        assert [put.wait(60) for put in puts] == [0] * 10
 
         found = {line.job_id: line.exit_code for line in Registry(launch.registry).lines()}
         assert found == {**{f"30_{task}": "9" for task in range(10)}, **{f"4{n}": "" for n in range(10)}}

@@ -40,6 +40,26 @@ def exported(folder: Path) -> dict[str, str]:
     return dict(zip(names, done.stdout.splitlines(), strict=True))
 
 
+def run(folder: Path, env: dict[str, str]) -> float:
+    """Coverage of an assessment of the agent that calls a model, with these variables."""
+    with (
+        service(["purple-agent", "serve", "--max-tool-calls", "0"], env=env) as purple,
+        service(["green-agent", "serve"]) as green,
+    ):
+        scenario = folder / "scenario.toml"
+        scenario.write_text(
+            f'[green_agent]\nendpoint = "{green.url}"\n'
+            f'[[participants]]\nrole = "agent"\nendpoint = "{purple.url}"\n'
+            f'[config]\ndatasets = ["options"]\nnum_tasks = {TASKS}\n',
+            encoding="utf-8",
+        )
+        command = [str(BIN / "assay"), "run", str(scenario), "--json"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    coverage: float = json.loads(done.stdout)["overall_score"]["coverage"]
+    return coverage
+
+
 def test_two_servers_are_awaited_examined_used_by_a_run_and_cancelled(cluster: Cluster, tmp_path: Path) -> None:
     ids = up(tmp_path, "--num-services", "2")
     waited = inference(tmp_path, "wait", "--min-healthy", "2", "--check-interval", "0.2", "--timeout", "60")
@@ -49,48 +69,23 @@ def test_two_servers_are_awaited_examined_used_by_a_run_and_cancelled(cluster: C
     assert doctor.returncode == 0, doctor.stdout
 
     env = exported(tmp_path)
-    urls = inference(tmp_path, "urls").stdout.split()
-    assert (env["OPENAI_API_BASE"].split(","), env["LLM_MODEL"], env["OPENAI_API_KEY"]) == (urls, "reference", "none")
-    assert len(urls) == 2
-    with (
-        service(["purple-agent", "serve"], env=env) as purple,
-        service(["green-agent", "serve", "--eval-config", "offline"]) as green,
-    ):
-        addresses = ["--green-url", green.url, "--purple-url", purple.url, "--num-tasks", str(TASKS), "--json"]
-        done = subprocess.run(
-            [str(BIN / "assay"), "run", *addresses],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["overall_score"]["coverage"] == 1.0
-
+    urls = env["OPENAI_API_BASE"].split(",")
+    assert (len(urls), env["LLM_MODEL"], env["OPENAI_API_KEY"]) == (2, "reference", "none")
+    assert run(tmp_path, env) == 1.0
     processes = [pid for job_id in ids for pid in pids_of(cluster, job_id)]
     assert len(processes) >= 4  # a script and an engine each
+
+    slurm("scancel", ids[0])
+    until(lambda: ids[0] not in cluster.queue(), what="the end of the first")
+    (left,) = inference(tmp_path, "urls").stdout.split()
+    assert left in urls
+    assert exported(tmp_path)["SGLANG_API_BASES"] == left
+
     cancelled = inference(tmp_path, "cancel", "--all", "--force")
     assert cancelled.returncode == 0, cancelled.stderr
     assert not set(ids) & set(cluster.queue())
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes), what="the end of every process")
     assert inference(tmp_path, "urls").returncode == 4
-
-
-def test_urls_and_export_show_the_living_only(cluster: Cluster, tmp_path: Path) -> None:
-    first, second = up(tmp_path, "--num-services", "2")
-    inference(tmp_path, "wait", "--min-healthy", "2", "--check-interval", "0.2", "--timeout", "60")
-    before = inference(tmp_path, "urls").stdout.split()
-    slurm("scancel", first)
-    until(lambda: first not in cluster.queue(), what="the end of the first")
-
-    after = inference(tmp_path, "urls").stdout.split()
-
-    assert after == [url for url in before if url in after]
-    assert (len(before), len(after)) == (2, 1)
-    assert exported(tmp_path)["OPENAI_API_BASE"] == after[0]
-    inference(tmp_path, "cancel", second, "--force")
-    assert second not in cluster.queue()
 
 
 def test_wait_ends_at_once_with_the_last_words_of_a_server_that_died(cluster: Cluster, tmp_path: Path) -> None:
