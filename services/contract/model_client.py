@@ -75,6 +75,8 @@ class _Call:
     deadline: float
     replica: Replica
     """Where it is now."""
+    started: float
+    """When the latest request was sent; before the first: when the call began."""
     fitted: ModelRequest | None = None
     """The request as the context of `replica` lets it be; None: not looked at yet."""
     tries: int = 0
@@ -83,8 +85,6 @@ class _Call:
     lost: list[str] = field(default_factory=list)
     """URLs of the servers that were lost under it, once for each time."""
     attempts: list[ModelAttempt] = field(default_factory=list)
-    started: float = 0.0
-    """When the latest request was sent."""
 
     def go_to(self, replica: Replica) -> None:
         if replica is not self.replica:
@@ -204,11 +204,13 @@ class ModelClient:
         await self._replicas.aclose()
 
     async def _by_deadline(self, request: ModelRequest, *, deadline: float, key: CallKey) -> Completion | ModelFailure:
-        call = _Call(request=request, key=key, replica=self._replicas.ordered(key)[0], deadline=deadline)
-        if self._clock() >= deadline:
+        now = self._clock()
+        replica = self._replicas.ordered(key)[0]
+        call = _Call(request=request, key=key, replica=replica, deadline=deadline, started=now)
+        if now >= deadline:
             return self._failure(call, Outcome.AGENT_ERROR, "deadline", "the deadline had passed before the call")
         try:
-            async with asyncio.timeout(deadline - self._clock()) as limit:
+            async with asyncio.timeout(deadline - now) as limit:
                 async with self._slots:
                     call.go_to(self._replicas.choose(key))
                     result = await self._until_answered(call)
@@ -299,11 +301,14 @@ class ModelClient:
 
     def _wait_s(self, call: _Call, fault: HttpFault) -> float:
         """Seconds before the next try; the same for the same call and try, so that a run repeats."""
-        if fault.status is None and self._replicas.choose(call.key, call.lost).url not in call.lost:
+        moves = is_loss(fault) and self._replicas.choose(call.key, call.lost).url not in call.lost
+        if moves and fault.status is None:
             return 0.0  # Nobody listened there; somebody else may.
         draw = random.Random(call.key.derived("retry", call.waits + 1)).random()  # noqa: S311 - jitter
         backoff = BACKOFF_S * 2.0**call.waits * (0.5 + draw)
-        return max(backoff, min(fault.retry_after_s or 0.0, MAX_RETRY_AFTER_S))
+        # What a server asks for is for itself.
+        asked = 0.0 if moves else fault.retry_after_s or 0.0
+        return max(backoff, min(asked, MAX_RETRY_AFTER_S))
 
     def _drop_parameter(self, call: _Call, fault: HttpFault, sent: Collection[str]) -> bool:
         """Forget a sampling parameter that the model rejects; later calls do not send it either."""
@@ -328,12 +333,14 @@ class ModelClient:
                 await call.replica.dialect.complete(probe)
         except TimeoutError:
             call.replica.lost(None)
+            self._record(call, "engine_stalled", None, "no answer by the deadline")
             message = f"no answer by the deadline, and none within {self._probe_s:g} s to a probe of one token"
             return self._failure(call, Outcome.INFRA_ERROR, "engine_stalled", message)
         except HttpFault as fault:
             self._note(call.replica, fault)
             if is_loss(fault):
                 kind = classify(fault).name
+                self._record(call, kind, fault.status, fault.message)
                 return self._failure(
                     call, Outcome.INFRA_ERROR, kind, f"no answer by the deadline; then {fault.message}"
                 )

@@ -18,15 +18,16 @@ from services.contract.endpoint_files import Address, ModelConfig, write_model_c
 from services.contract.telemetry import configure
 from services.inference.adapters import adapters, total_gib
 from services.inference.engines.base import Command, Serving
+from services.inference.engines.environment import is_local
 from services.inference.engines.reference import reference_plan
 from services.inference.failures import DoesNotFitError, ExitCode, UsageError
 from services.inference.launchers.base import Launch, Launcher, Server
-from services.inference.launchers.local import LocalLauncher, LocalOptions
+from services.inference.launchers.local import LocalLauncher, LocalOptions, program_of
 from services.inference.planner import on_cpu
 from services.inference.presets import REFERENCE, catalogue
 from services.inference.showing import as_text
 from services.inference.skipping import check_servers
-from services.inference.weights import Weights, fetched
+from services.inference.weights import fetched
 
 if TYPE_CHECKING:
     from services.inference.commands.options import PlanOptions
@@ -62,7 +63,7 @@ def up(wish: Wish) -> None:
         _print_commands(wish, launch, here)
         return
     if wish.wanted.launcher == "local":
-        _run_here(wish, launch, here)
+        _run_here(wish, *_with_weights(launch, here))
         return
     servers = asyncio.run(_other(wish, forced=here.forced).start(launch))
     _announce(wish, servers)
@@ -79,11 +80,10 @@ def _launch(wish: Wish) -> tuple[Launch, LocalOptions]:
         raise DoesNotFitError(f"{as_text(plan)}\n--force starts it all the same")
     if plan.verdict != "fit":
         _say(f"warning: this plan is {plan.verdict}; memory may run out at the start or under load\n{as_text(plan)}")
-    weights = _weights(wish, plan)
     wanted = wish.wanted
     launch = Launch(
         plan=plan,
-        serving=_serving(wish, plan, revision=weights.revision if weights else wanted.revision),
+        serving=_serving(wish, plan),
         engine=plan.request.engine,
         count=wanted.num_servers or _default_count(wish, plan),
         host=wanted.host,
@@ -100,7 +100,7 @@ def _launch(wish: Wish) -> tuple[Launch, LocalOptions]:
         strict_ports=wanted.strict_ports,
         detach=wanted.detach,
         forced=forced,
-        weights=str(weights.folder) if weights and plan.request.engine == "trtllm" else None,
+        weights=f"WEIGHTS/{launch.serving.served_name}" if _needs_folder(plan) else None,
     )
 
 
@@ -115,18 +115,25 @@ def _plan(wish: Wish) -> Plan:
     return plan(replace(request, extra_gib=extra), catalogue())
 
 
-def _weights(wish: Wish, plan: Plan) -> Weights | None:
-    """Only here and only for a start: containers have a service that fetches, nodes of SLURM a shared cache."""
-    if wish.wanted.launcher != "local" or wish.wanted.dry_run or plan.request.engine == "reference":
-        return None
-    program = wish.wanted.program or plan.request.engine
-    return fetched(
-        plan.request.preset.id,
-        wish.wanted.revision or plan.request.preset.revision,
-        beside=program,
-        env=os.environ,
-        says=_say,
-    )
+def _needs_folder(plan: Plan) -> bool:
+    """TensorRT-LLM takes no hub id."""
+    return plan.request.engine == "trtllm" and not is_local(plan.request.preset.id)
+
+
+def _with_weights(launch: Launch, here: LocalOptions) -> tuple[Launch, LocalOptions]:
+    """The launch with its checkpoint on this machine and its revision known; what can be refused is refused before."""
+    (command,) = LocalLauncher(here).commands(replace(launch, count=1))
+    program = program_of(command, os.environ)
+    preset = launch.plan.request.preset
+    if launch.engine == "reference":
+        return launch, here
+    weights = fetched(preset.id, launch.serving.revision, beside=program, env=os.environ, says=_say)
+    if weights is None:
+        return launch, here
+    launch = replace(launch, serving=replace(launch.serving, revision=weights.revision))
+    if not _needs_folder(launch.plan):
+        return launch, here
+    return launch, replace(here, weights=str(weights.called(launch.serving.served_name)))
 
 
 def _default_count(wish: Wish, plan: Plan) -> int:
@@ -135,11 +142,11 @@ def _default_count(wish: Wish, plan: Plan) -> int:
     return max(1, min(MOST_SERVERS, plan.replicas))
 
 
-def _serving(wish: Wish, plan: Plan, *, revision: str | None) -> Serving:
+def _serving(wish: Wish, plan: Plan) -> Serving:
     wanted = wish.wanted
     return Serving(
         served_name=wanted.model_name or plan.request.preset.key,
-        revision=revision or plan.request.preset.revision,
+        revision=wanted.revision or plan.request.preset.revision,
         thinking=None if wanted.thinking is None else wanted.thinking == "on",
         adapters=adapters(wanted.lora, plan.request.preset),
         deterministic=wanted.deterministic,

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,14 @@ class Weights:
     folder: Path
     revision: str
     """Commit on the hub."""
+
+    def called(self, name: str) -> Path:
+        """A link to the folder with this name, beside the snapshots, for an engine that names its model after the folder."""
+        link = self.folder.parents[1] / "assay" / self.revision / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            link.symlink_to(self.folder)
+        return link
 
 
 def fetched(

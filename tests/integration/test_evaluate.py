@@ -98,6 +98,12 @@ def test_the_guides_whole_flow_is_one_command(tmp_path: Path) -> None:
     ]
     assert not listens(port)
     assert not listens(port + 1)
+    with closing(Journal.open(tmp_path / "out", create=False)) as journal:
+        launched = journal.run(told["runs"][0]["run"]).provenance["launched"]
+    assert isinstance(launched, dict)
+    assert [(server["url"], server["command"][1:3]) for server in launched["servers"]] == [
+        (f"http://127.0.0.1:{number}/v1", ["up", "reference"]) for number in (port, port + 1)
+    ]
     baseline, chain = (json.loads((tmp_path / run["rollouts"][0]).read_text()) for run in told["runs"])
     assert {path.parent.name for path in (tmp_path / "out").glob("*/*_imobench_*.json")} == {"imobench_rollouts"}
     assert (baseline["complete"], len(baseline["results"]), baseline["metrics"]["pass@k"]["2"]["value"]) == (
@@ -164,7 +170,7 @@ def test_an_interrupted_evaluation_says_so_and_leaves_no_server(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--model-path", "org/Model", "--benchmarks", "humaneval"], 2, "only `reference`"),
+        (["--model-path", "qwen3-23b", "--benchmarks", "humaneval"], 2, "nearest: qwen3-32b"),
         (
             ["--model-path", "reference", "--benchmarks", "options", "--num-tasks", "1", "--dry-run"],
             2,
@@ -206,7 +212,8 @@ def test_a_dry_run_shows_the_plans_and_starts_no_server(tmp_path: Path) -> None:
         ("baseline", 2, 10),
         ("self_eval_sequential", 2, 2),
     ]
-    assert "launched" not in done.stderr
+    assert not listens(port)
+    assert not (tmp_path / "logs").exists() or not list((tmp_path / "logs").glob("*servers*"))
     assert not (tmp_path / "results").exists()
 
 

@@ -158,8 +158,8 @@ def requested(model: str, asked: PlanOptions, *, count: int | None = None, rope_
     from services.inference.presets import catalogue  # noqa: PLC0415
 
     known = catalogue()
+    preset = _preset(model, asked, known)  # first: a wrong name is told on any machine
     kind, here = gpu(asked.gpu, known)
-    preset = _preset(model, asked, known)
     if rope_scaling is not None:
         from services.inference.engines.rope import stretched  # noqa: PLC0415 - only who asks for it
 

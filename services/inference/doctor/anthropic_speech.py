@@ -35,10 +35,8 @@ class AnthropicSpeech:
     """Messages."""
 
     streams = False
-
-    def path(self) -> str:
-        """Below the root."""
-        return "/v1/messages"
+    path = "/v1/messages"
+    models_path = "/v1/models?limit=1000"
 
     def payload(self, model: str, ask: Ask) -> dict[str, JsonValue]:
         """As Anthropic documents it."""

@@ -99,9 +99,10 @@ class Speech(Protocol):
     streams: bool
     """The doctor examines its streams."""
 
-    def path(self) -> str:
-        """Where it is, below the root of the server."""
-        ...
+    path: str
+    """Of the questions, below the base URL."""
+    models_path: str
+    """Of the list of models, below the base URL."""
 
     def payload(self, model: str, ask: Ask) -> dict[str, JsonValue]:
         """The request body."""

@@ -25,7 +25,10 @@ _SHM_GIB: Final = 1.0
 _DISK_GIB: Final = 70.0
 """Room for one model of 32 billion parameters in 16 bits."""
 _EARLIEST: Final = datetime(2026, 1, 1, tzinfo=UTC)
-_TORCH: Final = "import importlib.metadata as m, torch, vllm._C; print(m.version('vllm'), torch.__version__, torch.version.cuda or 'CPU')"
+_TORCH: Final = (
+    "import importlib.metadata as m, torch, vllm._C;"
+    " print(m.version('vllm'), torch.__version__, torch.version.cuda or 'CPU')"
+)
 _MISMATCHES: Final = ("undefined symbol", "cannot open shared object", "libtorch", "NumPy")
 _MISMATCH_CURE: Final = (
     "this vLLM was built against another torch: use the pinned image, or a fresh environment installed in one step; pin neither"

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from pydantic import Field, JsonValue
 
@@ -15,7 +16,7 @@ from services.inference.doctor import cures
 from services.inference.doctor.asking import QUOTE, Ask, UnreadableError, Wire, user, validated
 from services.inference.doctor.exchange import is_loopback
 from services.inference.doctor.subject import Result, Subject, failed, passed, refused, skipped, warned
-from services.inference.presets import EngineName
+from services.inference.presets import EngineName, catalogue
 
 TEMPLATE_DIGEST: Final = "template_digest"
 _OWNERS: Final[Mapping[str, EngineName]] = {
@@ -64,11 +65,16 @@ class _Cards(Wire):
 
 async def model(subject: Subject) -> Result:
     """D01: the model that was asked for is the one that is served."""
-    answer = await subject.exchange.get(f"{subject.exchange.root}/v1/models")
+    answer = await subject.exchange.get(subject.exchange.base + subject.speech.models_path)
     if answer.status in {401, 403}:
         return failed(
             f"HTTP {answer.status}: the server wants a key{', and not this one' if subject.has_key else ''}",
             "give the key of this server with --api-key-file FILE; agents read OPENAI_API_KEY or ANTHROPIC_API_KEY",
+        )
+    if answer.status in {404, 405} and subject.model is not None:
+        # Some providers list nothing; whether the model is there shows when it is asked (D03).
+        return warned(
+            f"the server lists no models: HTTP {answer.status}", "is the address the base URL, ending in /v1?"
         )
     if answer.status != 200:
         return failed(
@@ -86,6 +92,10 @@ def _chosen(subject: Subject, cards: Sequence[_Card]) -> Result:
     if subject.model is None and len(cards) != 1:
         return failed(f"several models and none named: {names}", "name one of them with --model (agents: LLM_MODEL)")
     card = next((card for card in cards if subject.model in {None, card.id}), None)
+    if card is None and _is_hosted(subject.exchange.base):
+        return warned(
+            f"{subject.model!r} is not listed; if it is an alias, D03 shows it", "name the dated model behind it"
+        )
     if card is None:
         return failed(
             f"{subject.model!r} is not served; the server lists {names}",
@@ -98,6 +108,12 @@ def _chosen(subject: Subject, cards: Sequence[_Card]) -> Result:
     told = {"engine": engine, "owned_by": card.owned_by, "root": card.root, "max_model_len": subject.served_len}
     subject.facts |= {name: str(value) for name, value in told.items() if value is not None}
     return passed(f"serves {card.id!r}" + (f" among {len(cards)} models" if len(cards) > 1 else ""))
+
+
+def _is_hosted(url: str) -> bool:
+    """Providers serve more names than they list; engines of one's own serve what they list, whatever name they are given."""
+    rows = [row for row in catalogue().hosted.values() if isinstance(row, dict)]
+    return urlsplit(url).hostname in {urlsplit(str(row.get("base_url"))).hostname for row in rows}
 
 
 async def length(subject: Subject) -> Result:

@@ -53,10 +53,8 @@ class OpenAISpeech:
     """Chat completions."""
 
     streams = True
-
-    def path(self) -> str:
-        """Below the root."""
-        return "/v1/chat/completions"
+    path = "/chat/completions"
+    models_path = "/models"
 
     def payload(self, model: str, ask: Ask) -> dict[str, JsonValue]:
         """As OpenAI documents it, with vLLM's `chat_template_kwargs`."""

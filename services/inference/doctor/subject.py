@@ -90,7 +90,7 @@ class Subject:
 
     async def send(self, payload: Json) -> Answer:
         """One request as it stands. Raises NoAnswerError."""
-        return await self.exchange.post(self.exchange.root + self.speech.path(), payload)
+        return await self.exchange.post(self.exchange.base + self.speech.path, payload)
 
     async def said(self, ask: Ask) -> Said:
         """The answer to a question, asked once for all checks. Raises NoAnswerError, RefusedError, UnreadableError."""
@@ -109,7 +109,7 @@ class Subject:
     async def streamed(self, ask: Ask) -> tuple[Said, Streamed]:
         """The answer as a stream, with its usage. Raises NoAnswerError, RefusedError, UnreadableError."""
         payload = self.payload(ask) | {"stream": True, "stream_options": {"include_usage": True}}
-        stream = await self.exchange.stream(self.exchange.root + self.speech.path(), payload)
+        stream = await self.exchange.stream(self.exchange.base + self.speech.path, payload)
         if stream.status != 200:
             raise refused(Answer(status=stream.status, text=stream.text))
         return collected(stream), stream

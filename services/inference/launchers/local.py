@@ -292,6 +292,18 @@ class LocalLauncher:
         log.debug("server_ready", server=running.server.id, port=running.server.port, kv_tokens=said.kv_tokens)
 
 
+def program_of(command: Command, env: Mapping[str, str]) -> str:
+    """The engine's executable, on PATH or beside our own. Raises UsageError with the remedy."""
+    name = command.argv[0]
+    program = shutil.which(name, path=os.pathsep.join((env.get("PATH", os.defpath), str(Path(sys.executable).parent))))
+    if program is None:
+        raise UsageError(
+            f"{name!r}, the engine's program, was not found: install the engine in an environment of its own and put that on "
+            "PATH, or name the executable with --program"
+        )
+    return program
+
+
 def _without_gpu(launch: Launch) -> bool:
     return launch.engine == "reference" or on_cpu(launch.plan.request)
 
@@ -319,14 +331,7 @@ def _prepared(command: Command, base: Path) -> tuple[list[str], dict[str, str]]:
     env = {**os.environ, "PYTHONUNBUFFERED": "1", **command.env}
     env |= {name: Path(path).read_text(encoding="utf-8").strip() for name, path in command.secrets.items()}
     argv = [word.replace("{folder}", str(base)) for word in command.argv]
-    beside_us = os.pathsep.join((env.get("PATH", os.defpath), str(Path(sys.executable).parent)))
-    program = shutil.which(argv[0], path=beside_us)
-    if program is None:
-        raise UsageError(
-            f"{argv[0]!r}, the engine's program, was not found: install the engine in an environment of its own and put that on "
-            "PATH, or name the executable with --program"
-        )
-    return [program, *argv[1:]], env
+    return [program_of(command, env), *argv[1:]], env
 
 
 @contextmanager

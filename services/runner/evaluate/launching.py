@@ -12,7 +12,7 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -64,6 +64,12 @@ class _Standing(_Given):
 
 class _Waited(_Given):
     servers: tuple[_Standing, ...]
+
+
+class _Cancelled(_Given):
+    """Of `cancel --json`."""
+
+    left: tuple[str, ...]
 
 
 class _Facts(_Given):
@@ -150,6 +156,8 @@ class _Keeper:
         self._asked = asked
         self._registry = _registry(folder)
         self._words = words
+        self._told = b""
+        """What it wrote after the list of servers."""
         log = AgentLog("inference", folder / "inference.log", words)
         self._pump = asyncio.create_task(log.pump(_pipe(process.stderr)), name="words of inference")
 
@@ -173,24 +181,39 @@ class _Keeper:
     async def servers(self) -> tuple[_Server, ...]:
         """Those that `up` has started. Raises ScenarioError or AgentStartError with its words."""
         line = await _pipe(self._process.stdout).readline()
-        with suppress(ValidationError):
-            return _SERVERS.validate_json(line)
-        code = await self._process.wait()
-        await asyncio.wait({self._pump}, timeout=1.0)
-        raise _failure(code, self._asked, self._words.last())
+        try:
+            found = _SERVERS.validate_json(line)
+        except ValidationError:
+            self._told = line
+            code = await self._process.wait()
+            await asyncio.wait({self._pump}, timeout=1.0)
+            raise _failure(code, self._asked, self._words.last()) from None
+        if not self._asked.cleanup:
+            await self._process.wait()  # before it is done, the end of the life line would mean to stop
+        return found
 
     async def end(self) -> None:
         """Close the life line, and see that what had to end has ended."""
         if self._process.stdin is not None:
             self._process.stdin.close()
-        await _pipe(self._process.stdout).read()
-        code = await self._process.wait()
-        # A server that inherited the pipe would keep it open.
+        self._told += await _pipe(self._process.stdout).read()
+        await self._process.wait()
         await asyncio.wait({self._pump}, timeout=1.0)
         self._pump.cancel()
-        if code and self._asked.cleanup and self._registry.exists():
+        if self._asked.cleanup and self._registry.exists():
+            self._warn_of_left()
+
+    def _warn_of_left(self) -> None:
+        try:
+            left = _Cancelled.model_validate_json(self._told).left
+        except ValidationError:
+            left = ("not known",)
+        if left:
             structlog.get_logger().warning(
-                "servers_left", registry=str(self._registry), reason=self._words.last(), remedy="inference cancel --all"
+                "servers_left",
+                servers=left,
+                reason=self._words.last(),
+                remedy=f"inference cancel --all --registry {self._registry}",
             )
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from services.contract.endpoint_files import ServiceLine
 from services.contract.fitness import Examination
 from services.inference.cli import main
+from services.inference.presets import catalogue_path
 from services.inference.reference_engine.app import Settings
 from services.inference.registry import Registry
-from tests.support.engine import running_engine
+from tests.support.engine import INFERENCE, running_engine
 
 DEAD = "http://127.0.0.1:9"
 
@@ -128,6 +132,25 @@ def test_a_key_is_read_from_a_file_and_shown_nowhere(tmp_path: Path) -> None:
         done = doctor(engine.url, "--api-key-file", "key", "--json")
 
     assert (done.exit_code, key in done.output) == (0, False)
+
+
+def test_a_provider_may_serve_names_that_it_does_not_list(tmp_path: Path) -> None:
+    rows = yaml.safe_load(catalogue_path().read_text())
+    for row in rows["hosted"].values():
+        row["base_url"] = "http://127.0.0.1:1/v1"
+    (tmp_path / "models.yaml").write_text(yaml.safe_dump(rows))
+    with running_engine() as engine:
+        done = subprocess.run(
+            [*INFERENCE, "doctor", engine.url, "--model", "alias", "--only", "D01,D03", "--json"],
+            env={**os.environ, "ASSAY_CONFIG_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    (found,) = Examination.model_validate_json(done.stdout).endpoints
+    assert [(one.id, one.verdict) for one in found.findings] == [("D01", "warn"), ("D03", "fail")]
+    assert "does not exist" in found.findings[1].seen
 
 
 def test_the_machine_is_examined_without_any_server() -> None:

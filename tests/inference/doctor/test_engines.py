@@ -13,6 +13,7 @@ from services.inference.failures import ExitCode
 from services.inference.presets import catalogue
 from tests.inference.doctor.examining import examined, finding, ids, one
 from tests.support.altered_engine import Exchange, Instead, altered_engine
+from tests.support.raw_http import Seen, raw_server, response
 
 TOOLS = {"D05", "D06", "D07", "D08"}
 
@@ -259,6 +260,32 @@ async def test_a_model_that_is_not_served_is_named_with_those_that_are() -> None
     assert "--served-model-name" in first.cure
     assert "several models and none named: qwen3-14b, qwen3-32b" in finding(nameless, "D01").seen
     assert {seen.verdict for seen in found.findings[1:]} == {"skip"}
+
+
+async def test_a_server_that_lists_no_models_is_judged_by_its_answers() -> None:
+    def unlisted(seen: Exchange) -> Any:
+        return Instead(status=404, body={}) if seen.path == "/v1/models" else seen.answer
+
+    async with altered_engine(unlisted) as url:
+        named, strange = await one(url, model="reference"), await one(url, model="another")
+        nameless = await one(url)
+
+    assert (ids(named, "fail"), ids(named, "warn")) == (set(), {"D01", "D02"})
+    assert "does not exist" in finding(strange, "D03").seen
+    assert finding(nameless, "D01").verdict == "fail"
+
+
+async def test_a_base_url_may_end_otherwise_than_in_v1() -> None:
+    said = {"choices": [{"message": {"content": "pong"}, "finish_reason": "stop"}]}
+
+    def answer(seen: Seen) -> bytes:
+        return response({"data": [{"id": "m"}]} if seen.path.endswith("/models") else said)
+
+    paths = ["/v1beta/openai/models", "/v1beta/openai/chat/completions"]
+    async with raw_server(answer, paths=paths) as server:
+        found = await one(server.url.removesuffix("/v1") + "/v1beta/openai", only={"D01", "D03"})
+
+    assert ids(found, "pass") == {"D01", "D03"}
 
 
 async def test_a_server_that_wants_a_key_says_so_and_takes_the_right_one() -> None:

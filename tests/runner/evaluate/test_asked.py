@@ -24,6 +24,10 @@ GIVEN: dict[str, Any] = {
     "skip_launch": False,
     "skip_wait": False,
     "cleanup": False,
+    "launcher_name": None,
+    "up_options": None,
+    "submit": False,
+    "sbatch_args": (),
     "endpoints": None,
     "num_samples": None,
     "chains": None,
@@ -50,9 +54,14 @@ def asked(**values: Any) -> Asked:
         ({"strategies": "baselin"}, "did you mean 'baseline'"),
         ({"benchmarks": ","}, "--benchmarks"),
         ({"strategies": ""}, "--strategies"),
-        ({"model_path": "Qwen/Qwen3-8B"}, "--skip-launch and --endpoints"),
         ({"model_path": None}, "--model-path is needed"),
-        ({"model_name": "other"}, "serves 'reference', not 'other'"),
+        ({"model_path": "--force"}, "expected a preset, a hub id or a directory"),
+        ({"up_options": "--tp '2"}, "--up-options: No closing quotation"),
+        ({"up_options": "--tp 2 --num-servers=3"}, "--num-servers is set by this command itself, by --num-services"),
+        ({"up_options": "--registry x"}, "--registry is set by this command itself$"),
+        ({"skip_launch": True, "launcher_name": "local"}, "--launcher has no effect"),
+        ({"skip_launch": True, "up_options": "--tp 2"}, "--up-options has no effect"),
+        ({"sbatch_args": ("--mem=1G",)}, "--sbatch-arg has no effect without --submit"),
         ({"skip_wait": True}, "--skip-wait needs --skip-launch"),
         ({"endpoints": "http://h:1/v1"}, "add --skip-launch"),
         ({"skip_launch": True, "cleanup": True}, "--cleanup has no effect"),
@@ -61,7 +70,7 @@ def asked(**values: Any) -> Asked:
         ({"iterations": 3, "strategies": "baseline"}, "--iterations has no effect"),
         ({"judge_base": "http://127.0.0.1:1/v1"}, "without --judge"),
         ({"judge": "m", "judge_base": "http://h:1/v1"}, "set OPENAI_EVAL_API_BASE"),
-        ({"start_port": 65_535, "num_services": 2}, "the last port would be 65536"),
+        ({"skip_launch": True, "start_port": 65_535, "num_services": 2}, "the last port would be 65536"),
     ],
 )
 def test_a_combination_that_cannot_be_meant_is_refused(values: dict[str, Any], said: str) -> None:
@@ -74,6 +83,8 @@ def test_a_combination_that_cannot_be_meant_is_refused(values: dict[str, Any], s
     [
         {},
         {"num_services": 2, "cleanup": True},
+        {"model_path": "Qwen/Qwen3-8B", "launcher_name": "slurm", "up_options": "--gpu-ids 0 1 --partition 'gpu a'"},
+        {"skip_launch": True, "submit": True, "sbatch_args": ("--mem=1G",)},
         {"skip_launch": True, "skip_wait": True, "model_path": "Qwen/Qwen3-8B"},
         {"skip_launch": True, "model_path": None, "endpoints": "http://a:1,http://b:2/v1"},
     ],
@@ -115,6 +126,22 @@ def test_the_models_name_is_the_last_part_of_its_path(values: dict[str, Any], mo
     assert asked(**values).model == model
 
 
+@pytest.mark.parametrize(
+    ("values", "launcher", "servers"),
+    [
+        ({}, "local", 4),
+        ({"model_path": "qwen3-8b", "launcher_name": "container"}, "compose", None),
+        ({"model_path": "qwen3-8b", "launcher_name": "slurm", "num_services": 2}, "slurm", 2),
+    ],
+)
+def test_how_many_servers_of_a_model_there_are_is_for_the_launcher_to_say(
+    values: dict[str, Any], launcher: str, servers: int | None
+) -> None:
+    wanted = asked(**values)
+
+    assert (wanted.launcher, wanted.num_servers) == (launcher, servers)
+
+
 LOCAL = ("http://127.0.0.1:8000/v1", "http://127.0.0.1:8001/v1", "http://127.0.0.1:8002/v1", "http://127.0.0.1:8003/v1")
 A_AND_B = {"SGLANG_API_BASES": "http://a:1/v1,http://b:2/v1"}
 
@@ -122,7 +149,6 @@ A_AND_B = {"SGLANG_API_BASES": "http://a:1/v1,http://b:2/v1"}
 @pytest.mark.parametrize(
     ("values", "variables", "urls"),
     [
-        ({}, A_AND_B, LOCAL),
         ({"skip_launch": True}, {}, LOCAL),
         ({"skip_launch": True, "start_port": 9000, "num_services": 1}, {}, ("http://127.0.0.1:9000/v1",)),
         ({"skip_launch": True}, A_AND_B, ("http://a:1/v1", "http://b:2/v1")),
