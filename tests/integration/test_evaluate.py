@@ -77,6 +77,12 @@ def finished_trials(folder: Path) -> int:
         return sum(run.final for run in journal.runs())
 
 
+def launched(folder: Path, run: str) -> dict[str, Any]:
+    """What the record of a run says about its servers."""
+    with closing(Journal.open(folder, create=False)) as journal:
+        return journal.run(run).provenance["launched"]  # type: ignore[return-value] # read as a test reads it
+
+
 def metrics_of(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text())["metrics"]  # type: ignore[no-any-return] # read as a test reads it
 
@@ -98,10 +104,8 @@ def test_the_guides_whole_flow_is_one_command(tmp_path: Path) -> None:
     ]
     assert not listens(port)
     assert not listens(port + 1)
-    with closing(Journal.open(tmp_path / "out", create=False)) as journal:
-        launched = journal.run(told["runs"][0]["run"]).provenance["launched"]
-    assert isinstance(launched, dict)
-    assert [(server["url"], server["command"][1:3]) for server in launched["servers"]] == [
+    servers = launched(tmp_path / "out", told["runs"][0]["run"])["servers"]
+    assert [(server["url"], server["command"][1:3]) for server in servers] == [
         (f"http://127.0.0.1:{number}/v1", ["up", "reference"]) for number in (port, port + 1)
     ]
     baseline, chain = (json.loads((tmp_path / run["rollouts"][0]).read_text()) for run in told["runs"])
@@ -129,7 +133,7 @@ def test_the_guides_whole_flow_is_one_command(tmp_path: Path) -> None:
 def test_a_killed_evaluation_leaves_no_server_and_is_resumed_without_repeating_a_trial(tmp_path: Path) -> None:
     port = ports_in_a_row(1)
     line = ["evaluate", "--benchmarks", "imobench", "--strategies", "self_eval_sequential", "--num-tasks", "5"]
-    line += ["--iterations", "1", "--concurrency", "1", "--output-dir", "out"]
+    line += ["--iterations", "1", "--concurrency", "1", "--no-doctor", "--output-dir", "out"]
     launching = ["--model-path", "reference", "--num-services", "1", "--start-port", str(port), "--cleanup"]
     with started(tmp_path, *line, *launching) as process:
         await_true(lambda: finished_trials(tmp_path / "out") >= 1, what="a finished trial")
@@ -155,7 +159,7 @@ def test_a_killed_evaluation_leaves_no_server_and_is_resumed_without_repeating_a
 def test_an_interrupted_evaluation_says_so_and_leaves_no_server(tmp_path: Path) -> None:
     port = ports_in_a_row(1)
     line = ["evaluate", "--model-path", "reference", "--num-services", "1", "--start-port", str(port), "--cleanup"]
-    line += ["--benchmarks", "imobench", "--num-tasks", "5", "--concurrency", "1", "--output-dir", "out"]
+    line += ["--benchmarks", "imobench", "--num-tasks", "5", "--concurrency", "1", "--no-doctor", "--output-dir", "out"]
     with started(tmp_path, *line, "--strategies", "baseline,self_eval_sequential") as process:
         await_true(lambda: finished_trials(tmp_path / "out") >= 1, what="a finished trial")
         process.send_signal(signal.SIGINT)

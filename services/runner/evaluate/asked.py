@@ -38,6 +38,10 @@ OWNED: Final = {
     "--urls": "--endpoints",
 }
 """Options of `inference up` that this command sets itself, and the option of this command that decides about each."""
+_NO_KEY: Final = (
+    "--up-options: --auth makes a key that the agents are not told: launch by `inference up`, then `inference export` and"
+    " --skip-launch"
+)
 _DEFAULT_SERVERS: Final = 4
 HOST: Final = "127.0.0.1"
 LAST_PORT: Final = 65_535
@@ -216,8 +220,10 @@ def _up_faults(asked: Asked) -> list[str]:
         words = asked.up_words
     except ValueError as error:
         return [f"--up-options: {error}"]
-    owned = [word for word in (word.partition("=")[0] for word in words) if word in OWNED]
-    return [
+    names = [word.partition("=")[0] for word in words]
+    owned = [name for name in names if name in OWNED]
+    keyed = [_NO_KEY] if "--auth" in names else []
+    return keyed + [
         f"--up-options: {word} is set by this command itself" + (f", by {OWNED[word]}" if OWNED[word] else "")
         for word in owned
     ]

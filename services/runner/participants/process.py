@@ -89,7 +89,7 @@ async def start_process(spec: AgentSpec, options: StartOptions, extra: Mapping[s
     command = [*shlex.split(spec.cmd or ""), *spec.args]
     environment = agent_environment(spec, options.variables, extra)
     if spec.endpoint is not None:
-        await refuse_stranger(spec.role, spec.endpoint, remedy=_REMEDY)
+        await _refuse_stranger(spec.role, spec.endpoint)
         return await _spawn(spec, spec.endpoint, command, environment, options)
     ready = options.state_folder / f"{spec.role}.url"
     command += ["--port", "0", "--ready-file", str(ready.resolve())]
@@ -139,7 +139,7 @@ async def _spawn(
     return ProcessAgent(spec.role, address, process, log)
 
 
-async def refuse_stranger(role: str, endpoint: str, *, remedy: str) -> None:
+async def _refuse_stranger(role: str, endpoint: str) -> None:
     """Raise AgentStartError when somebody keeps the agent's port. An agent of a runner that was just killed goes away."""
     parts = urlsplit(endpoint)
     port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -148,7 +148,7 @@ async def refuse_stranger(role: str, endpoint: str, *, remedy: str) -> None:
     while await _answers(str(parts.hostname), port):
         if clock.time() > give_up:
             raise AgentStartError(
-                f"agent {role}: port {port} of {parts.hostname} is in use by another process; {remedy}"
+                f"agent {role}: port {port} of {parts.hostname} is in use by another process; {_REMEDY}"
             )
         await asyncio.sleep(POLL_S)
 

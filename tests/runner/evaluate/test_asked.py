@@ -58,6 +58,7 @@ def asked(**values: Any) -> Asked:
         ({"model_path": "--force"}, "expected a preset, a hub id or a directory"),
         ({"up_options": "--tp '2"}, "--up-options: No closing quotation"),
         ({"up_options": "--tp 2 --num-servers=3"}, "--num-servers is set by this command itself, by --num-services"),
+        ({"up_options": "--auth"}, "--auth makes a key that the agents are not told"),
         ({"up_options": "--registry x"}, "--registry is set by this command itself$"),
         ({"skip_launch": True, "launcher_name": "local"}, "--launcher has no effect"),
         ({"skip_launch": True, "up_options": "--tp 2"}, "--up-options has no effect"),
