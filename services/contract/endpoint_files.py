@@ -6,14 +6,16 @@ Specification: inference 4, "Files shared with other tools". Nothing here asks a
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 log = structlog.get_logger()
 
@@ -21,6 +23,7 @@ Status = Literal["starting", "running", "stopped"]
 CONFIG_PATH_KEY: Final = "vllm_model_config_path"
 """Of model_config_local.json: says where the file itself lies; not a model."""
 _FIELDS: Final = 9
+_HOST: Final = re.compile(r"[A-Za-z0-9_.:%-]{1,253}")
 
 
 class EndpointFileError(ValueError):
@@ -55,6 +58,8 @@ class ServiceLine:
         fields.append(self.status)
         if self.end_time or self.exit_code:
             fields += [self.end_time, self.exit_code]
+        if not _is_host(self.host_ip or self.hostname):
+            raise EndpointFileError(f"services.txt cannot hold the host {self.host_ip or self.hostname!r}")
         for field in fields:
             if any(mark in field for mark in "|\n\r"):
                 raise EndpointFileError(f"services.txt cannot hold {field!r}: a field has no `|` and no line break")
@@ -67,6 +72,8 @@ def parse_line(text: str) -> ServiceLine | None:
     """The service of a line; None for comments, short lines and what else is no service, which are kept and ignored."""
     fields = [field.strip() for field in text.split("|")]
     if text.lstrip().startswith("#") or not 7 <= len(fields) <= _FIELDS or not _is_port(fields[3]):
+        return None
+    if not _is_host(fields[2] or fields[1]):
         return None
     job_id, hostname, host_ip, port, model_path, start_time, status, end_time, exit_code = (
         *fields,
@@ -112,12 +119,18 @@ def replace_text(path: Path, text: str) -> None:
         raise
 
 
+def _host(text: str) -> str:
+    if not _is_host(text):
+        raise ValueError("expected the name or the address of a machine")
+    return text
+
+
 class Address(BaseModel):
     """Where one server of a model listens."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    ip_addr: Annotated[str, Field(min_length=1)]
+    ip_addr: Annotated[str, AfterValidator(_host)]
     port: Annotated[int, Field(ge=1, le=65535)]
 
     @property
@@ -245,6 +258,16 @@ def _find(servers: Mapping[str, tuple[str, ...]], model: str | None, *, where: s
 
 def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
+
+
+def _is_host(text: str) -> bool:
+    """Names and addresses only: it becomes a part of URLs, which others put into lists and shells."""
+    if _HOST.fullmatch(text) is None:
+        return False
+    try:
+        return ":" not in text or bool(IPv6Address(text))
+    except ValueError:
+        return False
 
 
 def _is_port(text: str) -> bool:

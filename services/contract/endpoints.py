@@ -9,11 +9,11 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from services.contract.endpoint_files import EndpointFileError, urls_of_file
 
@@ -40,6 +40,16 @@ NOTHING_CONFIGURED: Final = (
     "OPENAI_API_KEY or ANTHROPIC_API_KEY with LLM_MODEL; for a try-out without any model run `inference up reference`, then set "
     "OPENAI_BASE_URL=http://127.0.0.1:8000/v1 and LLM_MODEL=reference"
 )
+
+
+def _sendable(key: SecretStr) -> SecretStr:
+    text = key.get_secret_value()
+    if not text.isascii() or not text.isprintable():
+        raise ValueError("a key consists of printable ASCII characters, since it is sent in a header")
+    return key
+
+
+ApiKey = Annotated[SecretStr, AfterValidator(_sendable)]
 
 
 class EndpointError(Exception):
@@ -70,7 +80,7 @@ class Endpoint(BaseModel):
     """As the server knows it."""
     urls: tuple[str, ...] = Field(min_length=1)
     """Base URLs of the replicas, all of them serving the same model; OpenAI's end in /v1."""
-    api_key: SecretStr | None = None
+    api_key: ApiKey | None = None
     """Goes to these URLs and nowhere else."""
     max_model_len: int | None = Field(default=None, ge=1)
     """Tokens of prompt and answer together; None: what the server reports."""

@@ -1,7 +1,8 @@
 """Runs one command so that nothing of it outlives its starter. A script, `guard.py GRACE_S COMMAND...`: standard library only.
 
 Standard input is the life line. When it ends (the starter stopped, crashed or was killed), at SIGTERM, or when the command
-has ended, the command's process group gets SIGTERM, GRACE_S later SIGKILL, and so does whatever left the group.
+has ended, the command's process group gets SIGTERM, GRACE_S later SIGKILL; then whatever left the group is killed.
+A starter that writes to the life line lets go: the command then outlives it, and still ends whole.
 """
 
 from __future__ import annotations
@@ -37,17 +38,21 @@ def main(grace_s: float, command: list[str]) -> int:
     except OSError as error:
         print(f"cannot start {command[0]!r}: {error.strerror}", file=sys.stderr, flush=True)  # noqa: T201 - the command's log
         return 127
-    while child.poll() is None and not _told_to_stop(wakeups):
+    watched = [0, wakeups]
+    while child.poll() is None and not _told_to_stop(watched):
         _reap_adopted(child)
     _end(child, grace_s)
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
-def _told_to_stop(wakeups: int) -> bool:
-    ready, _, _ = select.select([0, wakeups], [], [])
-    if 0 in ready and not os.read(0, 64):
-        return True
-    return wakeups in ready and bool(_STOPPING & set(os.read(wakeups, 64)))
+def _told_to_stop(watched: list[int]) -> bool:
+    """Whether the life line, if it is still watched, or a signal says so; the wakeups are last."""
+    ready, _, _ = select.select(watched, [], [])
+    if 0 in ready:
+        if not os.read(0, 64):
+            return True
+        watched.remove(0)
+    return watched[-1] in ready and bool(_STOPPING & set(os.read(watched[-1], 64)))
 
 
 def _signals_as_bytes() -> int:

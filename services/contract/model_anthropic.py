@@ -13,7 +13,7 @@ from pydantic import Field, JsonValue, ValidationError
 from services.contract.endpoints import Endpoint
 from services.contract.model_call import ChatMessage, Finish, ModelRequest, ModelUsage, Reply, Sampling, ToolCall
 from services.contract.model_errors import HttpFault
-from services.contract.model_http import NO_KEY, Wire, fault_of, http_client
+from services.contract.model_http import NO_KEY, Count, Wire, fault_of, http_client
 
 _FINISHES: Final[dict[str, Finish]] = {
     "end_turn": "stop",
@@ -40,16 +40,16 @@ class Block(Wire):
 class OutputDetails(Wire):
     """What the answer's tokens were."""
 
-    thinking_tokens: int | None = None
+    thinking_tokens: Count = None
 
 
 class Counts(Wire):
     """Tokens; `input_tokens` leaves out what was read from or written to a cache."""
 
-    input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    output_tokens: int | None = None
+    input_tokens: Count = None
+    cache_creation_input_tokens: Count = None
+    cache_read_input_tokens: Count = None
+    output_tokens: Count = None
     output_tokens_details: OutputDetails | None = None
 
 
@@ -64,7 +64,7 @@ class Message(Wire):
 class TokenCount(Wire):
     """Body of /v1/messages/count_tokens."""
 
-    input_tokens: int
+    input_tokens: int = Field(ge=0)
 
 
 class AnthropicDialect:
@@ -80,9 +80,9 @@ class AnthropicDialect:
             base_url=root,
             max_retries=0,
             http_client=http_client(root, max_connections),
-            # Explicit, or the SDK would let a header from the environment replace the key of this endpoint.
-            default_headers={"X-Api-Key": key},
         )
+        # In place of headers of the environment, which may replace this key or hold another one, such as a gateway's.
+        self._sdk._custom_headers = {"X-Api-Key": key}  # noqa: SLF001 - the SDK has no switch for it
 
     async def complete(self, request: ModelRequest) -> Reply:
         """One message. Raises HttpFault."""
@@ -145,6 +145,8 @@ class AnthropicDialect:
             raise fault_of(error.status_code, error.response.content, error.response.headers) from error
         except APIConnectionError as error:
             raise _unreachable(error) from error
+        except UnicodeEncodeError as error:
+            raise HttpFault(400, f"the request cannot be sent: {error}") from error
 
     def _payload(self, request: ModelRequest) -> dict[str, JsonValue]:
         sampling = self.in_force(request.sampling)

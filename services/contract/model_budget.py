@@ -45,6 +45,8 @@ class ContextBudget:
     limit: int | None
     patience_s: float = PATIENCE_S
     _asked: bool = False
+    _unheard: int = 0
+    """How often nobody said the length."""
     _has_tokenizer: bool = True
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -61,13 +63,16 @@ class ContextBudget:
 
     async def length(self) -> int | None:
         """Tokens of the context; None when it is unknown."""
+        unheard = self._unheard
         async with self._asking:
-            if self.limit is None and not self._asked:
+            # Of the calls that wait together one asks. What is wrong with a server that does not say, the call itself will tell.
+            if self.limit is None and not self._asked and self._unheard == unheard:
                 try:
-                    self.limit = await self.dialect.context_length()
-                except HttpFault:
-                    return None  # Unreachable; the call itself will say so, and the next one asks again.
-                self._asked = True
+                    async with asyncio.timeout(self.patience_s):
+                        self.limit = await self.dialect.context_length()
+                    self._asked = True
+                except (HttpFault, TimeoutError):
+                    self._unheard += 1
         return self.limit
 
     async def tokens(self, request: ModelRequest) -> int | None:
@@ -94,7 +99,7 @@ def _bytes(request: ModelRequest) -> int:
     texts = [message.content or "" for message in request.messages]
     texts += [call.name + call.arguments for message in request.messages for call in message.tool_calls]
     texts += [f"{tool.name}{tool.description}{json.dumps(dict(tool.parameters))}" for tool in request.tools]
-    return sum(len(text.encode()) for text in texts)
+    return sum(len(text.encode(errors="replace")) for text in texts)  # What no encoder takes, the request will say.
 
 
 def _most_added(request: ModelRequest) -> int:

@@ -12,7 +12,6 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -64,6 +63,14 @@ MAX_RETRY_AFTER_S: Final = 60.0
 PROBE_S: Final = 5.0
 """How long a silent server has to answer one token, or to count them, before it counts as stalled."""
 MAX_MESSAGE: Final = 2_000
+LATE: Final = "no answer by the deadline"
+CLOSED: Final = (Outcome.CANCELLED, "closed", "the client was closed")
+_PROBE: Final = ModelRequest(
+    messages=(ChatMessage(role="user", content="ping"),),
+    tools=(),
+    response_format=None,
+    sampling=Sampling(max_tokens=1),
+)
 AS_CONFIGURED: Final = Sampling()
 """The endpoint's own values, and a seed from the call's key."""
 
@@ -81,6 +88,8 @@ class _Call:
     """The request as the context of `replica` lets it be; None: not looked at yet."""
     tries: int = 0
     """Requests that failed, those for a parameter aside."""
+    in_flight: bool = False
+    """A request was sent that nothing has come of."""
     waits: int = 0
     lost: list[str] = field(default_factory=list)
     """URLs of the servers that were lost under it, once for each time."""
@@ -182,12 +191,8 @@ class ModelClient:
     async def context_length(self) -> int | None:
         """Tokens of prompt and answer together: as configured, else as the server reports it; None when nobody says."""
         for replica in self._replicas.healthy_first():
-            # A silent server must not keep the others from being asked.
-            patience_s = self._probe_s if len(self._replicas.all) > 1 else None
-            with suppress(TimeoutError):
-                async with asyncio.timeout(patience_s):
-                    if (length := await replica.budget.length()) is not None:
-                        return length
+            if (length := await replica.budget.length()) is not None:
+                return length
         return None
 
     async def count_tokens(self, messages: Sequence[ChatMessage]) -> int | None:
@@ -236,7 +241,7 @@ class ModelClient:
                 return result
             if result is not None:
                 await self._onward(call, result)
-        return self._failure(call, Outcome.CANCELLED, "closed", "the client was closed")
+        return self._failure(call, *CLOSED)
 
     async def _attempt(self, call: _Call) -> Completion | ModelFailure | HttpFault | None:
         """One request. The fault when another may help, None when one without a parameter does."""
@@ -247,9 +252,11 @@ class ModelClient:
             failure = self._failure(call, Outcome.INFRA_ERROR, "context_overflow", str(error))
             return replace(failure, prompt_tokens=error.prompt_tokens, context_limit=error.limit)
         call.started, sent = self._clock(), _sent(dialect, request.sampling)
+        call.in_flight = True
         try:
             reply = await dialect.complete(request)
         except HttpFault as fault:
+            call.in_flight = False
             if self._closed.is_set():
                 return None
             self._note(replica, fault)
@@ -321,34 +328,34 @@ class ModelClient:
         return True
 
     async def _deadline_passed(self, call: _Call) -> ModelFailure:
-        """Ask the server for one token: if it answers, the caller's deadline was too short, else the engine is stuck."""
-        probe = ModelRequest(
-            messages=[ChatMessage(role="user", content="ping")],
-            tools=(),
-            response_format=None,
-            sampling=Sampling(max_tokens=1),
-        )
+        """Ask the server for one token. If it answers, the caller's deadline was too short, else the engine is stuck.
+
+        Time that went to requests which failed, and to waits for the next, is not the caller's either.
+        """
         try:
             async with asyncio.timeout(self._probe_s):
-                await call.replica.dialect.complete(probe)
+                await call.replica.dialect.complete(_PROBE)
         except TimeoutError:
             call.replica.lost(None)
-            self._record(call, "engine_stalled", None, "no answer by the deadline")
-            message = f"no answer by the deadline, and none within {self._probe_s:g} s to a probe of one token"
+            self._record(call, "engine_stalled", None, LATE)
+            message = f"{LATE}, and none within {self._probe_s:g} s to a probe of one token"
             return self._failure(call, Outcome.INFRA_ERROR, "engine_stalled", message)
         except HttpFault as fault:
+            if self._closed.is_set():
+                return self._failure(call, *CLOSED)
             self._note(call.replica, fault)
             if is_loss(fault):
                 kind = classify(fault).name
                 self._record(call, kind, fault.status, fault.message)
-                return self._failure(
-                    call, Outcome.INFRA_ERROR, kind, f"no answer by the deadline; then {fault.message}"
-                )
+                return self._failure(call, Outcome.INFRA_ERROR, kind, f"{LATE}; then {fault.message}")
         else:
             self._note(call.replica, None)
-        return self._failure(
-            call, Outcome.AGENT_ERROR, "deadline", "no answer by the deadline, though the engine is well"
-        )
+        before = call.attempts[-1] if call.tries else None
+        if call.in_flight:
+            self._record(call, "deadline", None, LATE)
+        if before is not None:
+            return self._failure(call, Outcome.INFRA_ERROR, before.kind, f"{LATE}; before that {before.message}")
+        return self._failure(call, Outcome.AGENT_ERROR, "deadline", f"{LATE}, though the engine is well")
 
     def _answer(self, call: _Call, request: ModelRequest, reply: Reply) -> Completion:
         said = read_reply(reply, request.response_format)
@@ -425,6 +432,8 @@ def _cost(usage: ModelUsage, price: Price | None) -> float | None:
     cached = usage.cached_tokens or 0
     cached_usd = price.input_usd if price.cached_input_usd is None else price.cached_input_usd
     dollars = (
-        (usage.input_tokens - cached) * price.input_usd + cached * cached_usd + usage.output_tokens * price.output_usd
+        max(0, usage.input_tokens - cached) * price.input_usd
+        + cached * cached_usd
+        + usage.output_tokens * price.output_usd
     )
     return dollars / 1_000_000

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 RETRIED_STATUSES: Final = frozenset({408, 409, 429})
+LONGEST_MESSAGE: Final = 20_000
+"""Characters of an error that are read; some servers send a whole page, or the prompt."""
 
 
 class HttpFault(Exception):  # noqa: N818 - the field's word
@@ -22,9 +24,9 @@ class HttpFault(Exception):  # noqa: N818 - the field's word
         param: str = "",
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message[:LONGEST_MESSAGE])
         self.status = status
-        self.message = message
+        self.message = message[:LONGEST_MESSAGE]
         self.code = code
         self.param = param
         self.retry_after_s = retry_after_s
@@ -64,20 +66,22 @@ _OVERFLOWS: Final = tuple(
     )
 )
 _OVERFLOW_CODES: Final = frozenset({"context_length_exceeded", "string_above_max_length"})
+_TOKENS: Final = r"(?<!\d)(\d{1,12})(?!\d)"
+"""A count; longer rows of digits are none, and would take a time that grows with their square."""
 _LIMIT: Final = re.compile(
     r"(?:context length (?:is|of)(?: only)?|context length \(|maximum model length of|max_seq_len \(|maximum input length \(|"
-    r"configured limit of|max_model_len=|>)\s*(\d+)"
+    rf"configured limit of|max_model_len=(?:max_total_tokens=)?|>)\s*{_TOKENS}"
 )
 _PROMPTS: Final = tuple(
     map(
         re.compile,
         (
-            r"(\d+)(?: tokens)? (?:input tokens|in the messages|in your prompt|from the input messages)",
-            r"resulted in (\d+)",
-            r"prompt is too long: (\d+)",
-            r"(?:input|prompt) \((?:length )?(\d+)",
-            r"context limit: (\d+)",
-            r"[Pp]rompt length \((\d+)",
+            rf"{_TOKENS}(?: tokens)? (?:input tokens|in the messages|in your prompt|from the input messages)",
+            rf"resulted in {_TOKENS}",
+            rf"prompt is too long: {_TOKENS}",
+            rf"(?:input|prompt) \((?:length )?{_TOKENS}",
+            rf"context limit: {_TOKENS}",
+            rf"[Pp]rompt length \({_TOKENS}",
         ),
     )
 )

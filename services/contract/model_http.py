@@ -7,12 +7,12 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import httpx2
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
 
 from services.contract.model_errors import HttpFault
 from services.contract.model_pools import Pools
@@ -22,6 +22,7 @@ KEEP_ALIVE_S: Final = 4.0
 """Shorter than the 5 s after which vLLM closes idle connections, so that the client closes first."""
 SPARE_CONNECTIONS: Final = 16
 """Beside the calls themselves: questions to the tokenizer and probes."""
+MOST_TOKENS: Final = 10**12
 NO_KEY: Final = "none"
 """Sent to engines without a key; the SDKs insist on one, and would take it from the environment."""
 
@@ -30,6 +31,15 @@ class Wire(BaseModel):
     """Part of a reply. Engines add fields freely."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+def _plausible(value: object) -> int | None:
+    """A count that is none is unknown: an answer is not lost over it."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS else None
+
+
+Count = Annotated[int | None, BeforeValidator(_plausible)]
+"""Tokens as a server counts them."""
 
 
 def http_client(url: str, max_connections: int) -> httpx2.AsyncClient:
@@ -71,8 +81,10 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) ->
         return None if text is None else seconds
     try:
         then = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
+    # HTTP has no other zone, whether a date names it or not.
+    then = then if then.tzinfo is not None else then.replace(tzinfo=UTC)
     return max(0.0, (then - (now or datetime.now(UTC))).total_seconds())
 
 
@@ -87,7 +99,7 @@ def _details(text: str) -> Mapping[str, JsonValue]:
     """The object that holds the message: OpenAI nests it in `error`, older vLLM and SGLang do not."""
     try:
         body: JsonValue = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(body, Mapping):
         return {}
@@ -100,6 +112,7 @@ def _details(text: str) -> Mapping[str, JsonValue]:
 def _is_loopback(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
         return False
+    return address.is_loopback or address.is_unspecified

@@ -23,7 +23,7 @@ from services.contract.model_call import (
     ToolSpec,
 )
 from services.contract.model_errors import HttpFault
-from services.contract.model_http import NO_KEY, Wire, fault_of, http_client
+from services.contract.model_http import NO_KEY, Count, Wire, fault_of, http_client
 
 _FINISHES: Final[dict[str, Finish]] = {
     "stop": "stop",
@@ -71,20 +71,20 @@ class Choice(Wire):
 class PromptDetails(Wire):
     """What the prompt's tokens were."""
 
-    cached_tokens: int | None = None
+    cached_tokens: Count = None
 
 
 class CompletionDetails(Wire):
     """What the answer's tokens were."""
 
-    reasoning_tokens: int | None = None
+    reasoning_tokens: Count = None
 
 
 class Counts(Wire):
     """Tokens; whatever is missing is unknown."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Count = None
+    completion_tokens: Count = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
 
@@ -135,15 +135,15 @@ class TextCompletion(Wire):
 class TokenCount(Wire):
     """Body of /tokenize."""
 
-    count: int
+    count: int = Field(ge=0)
 
 
 class ModelCard(Wire):
     """One model of /v1/models: vLLM, SGLang and the reference engine say its length one way, OpenRouter the other."""
 
     id: str
-    max_model_len: int | None = None
-    context_length: int | None = None
+    max_model_len: Count = None
+    context_length: Count = None
 
 
 class ModelList(Wire):
@@ -165,9 +165,9 @@ class OpenAIDialect:
             base_url=url,
             max_retries=0,
             http_client=http_client(url, max_connections),
-            # Explicit, or the SDK would let a header from the environment replace the key of this endpoint.
-            default_headers={"Authorization": f"Bearer {key}"},
         )
+        # In place of headers of the environment, which may replace this key or hold another one, such as a gateway's.
+        self._sdk._custom_headers = {"Authorization": f"Bearer {key}"}  # noqa: SLF001 - the SDK has no switch for it
         # The SDK fills these from the environment; they belong to api.openai.com and to no other endpoint.
         if "api.openai.com" not in url:
             self._sdk.organization = None
@@ -244,6 +244,8 @@ class OpenAIDialect:
             raise fault_of(error.status_code, error.response.content, error.response.headers) from error
         except APIConnectionError as error:
             raise _unreachable(error) from error
+        except UnicodeEncodeError as error:
+            raise HttpFault(400, f"the request cannot be sent: {error}") from error
 
     def _payload(self, request: ModelRequest) -> dict[str, JsonValue]:
         sampling = self.in_force(request.sampling)

@@ -15,6 +15,8 @@ import httpx2
 
 POOL_SIZE: Final = 32
 """Connections."""
+LONGEST_BODY: Final = 64_000_000
+"""Bytes of a response, compressed if it is; more than any answer has, and less than would fill the memory."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -65,7 +67,10 @@ class _Counted(httpx2.AsyncByteStream):
         self._pool: _Pool | None = pool
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
         async for piece in self._body:
+            if (size := size + len(piece)) > LONGEST_BODY:
+                raise httpx2.ReadError(f"the response is longer than {LONGEST_BODY} bytes")
             yield piece
 
     async def aclose(self) -> None:

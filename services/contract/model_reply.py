@@ -78,6 +78,6 @@ def _is_asked_json(text: str, response_format: ResponseFormat | None) -> bool:
         return False
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return conforms(value, response_format.schema or {"type": "object"})

@@ -64,7 +64,7 @@ def read(folder: Path, known: Catalogue, *, family: str | None = None) -> Preset
     """The preset of a checkpoint in a directory. Raises UsageError."""
     config = _json(folder / "config.json", of=folder)
     kind = config.get("model_type")
-    if kind not in ARCHITECTURES:
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise UsageError(
             f"{folder}: the memory of architecture {kind!r} cannot be counted, only that of {', '.join(sorted(ARCHITECTURES))}; "
             "start its server yourself and use it by its URL"
@@ -75,8 +75,8 @@ def read(folder: Path, known: Catalogue, *, family: str | None = None) -> Preset
         return _preset(folder, config, shape=shape, checkpoint=checkpoint, row=_row(folder, shape, known, family))
     except KeyError as error:
         raise UsageError(f"{folder}/config.json: {error.args[0]} is missing") from None
-    except (ValidationError, TypeError) as error:
-        raise UsageError(f"{folder}/config.json: {error}") from None
+    except (ValidationError, TypeError, ValueError, AttributeError, ArithmeticError) as error:  # it holds anything
+        raise UsageError(f"{folder}/config.json is not as that of a {kind} model: {error}") from None
 
 
 def _preset(
@@ -236,9 +236,9 @@ def _weights_bytes(folder: Path) -> int:
     """Size of the files that hold the weights. Raises UsageError when there are none, or some are missing."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        names = sorted(set(_json(index, of=folder).get("weight_map", {}).values()))
+        names = _named(_json(index, of=folder).get("weight_map"), index)
         missing = [name for name in names if not (folder / name).is_file()]
-        if missing or not names:
+        if missing:
             raise UsageError(
                 f"{folder}: {len(missing)} of {len(names)} files of its index are missing: {', '.join(missing[:3])}"
             )
@@ -249,12 +249,20 @@ def _weights_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
+def _named(weight_map: object, index: Path) -> list[str]:
+    """Files of an index; each lies beside it."""
+    named = list(weight_map.values()) if isinstance(weight_map, dict) else []
+    if not named or not all(isinstance(name, str) and Path(name).name == name and "\0" not in name for name in named):
+        raise UsageError(f"{index}: weight_map does not name files of this folder")
+    return sorted({str(name) for name in named})
+
+
 def _json(path: Path, *, of: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{of} is no checkpoint: it holds no {path.name}") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path} holds no object")

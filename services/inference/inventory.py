@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +10,8 @@ from pathlib import Path
 import structlog
 
 from services.inference.gpus import gpu_users, gpus
+from services.inference.launchers.registry import launcher_of
+from services.inference.launchers.slurm_script import log_files
 from services.inference.registry import Registry, moment
 from services.inference.survey import Known
 
@@ -103,11 +105,16 @@ def pruned(registry: Registry, servers: Sequence[Known], *, before: datetime) ->
     for server in old:
         if server.id in kept:
             continue
-        for file in (server.facts.log, server.facts.output) if server.facts else ():
-            if file is not None:
-                _remove(Path(file))
+        for file in _logs(server):
+            _remove(file)
         registry.forget(server.id)
     return tuple(dict.fromkeys(server.id for server in old))
+
+
+def _logs(server: Known) -> Iterator[Path]:
+    for named in (server.facts.log, server.facts.output) if server.facts else ():
+        if named is not None:
+            yield from log_files(named) if launcher_of(server.id) == "slurm" else (Path(named),)
 
 
 def _remove(file: Path) -> None:

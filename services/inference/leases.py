@@ -1,7 +1,7 @@
 """Leases of GPUs and ports on this machine: a server that is starting holds neither memory nor port yet, but must count.
 
-A lease is a locked file. Server processes inherit the open file, so the kernel ends the lease when the last of them has ended,
-however it ended, and nothing stale can be left.
+A lease is a locked file. A server's guard inherits the open file and outlives the server, so the kernel ends the lease when
+nothing of the server is left, however it ended, and nothing stale can be left.
 """
 
 from __future__ import annotations

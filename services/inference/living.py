@@ -10,6 +10,7 @@ from services.inference.failures import NotReadyError, UsageError
 from services.inference.registry import Registry
 from services.inference.survey import Known, survey
 from services.inference.waiting import standings
+from services.inference.wording import few, plain
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +47,7 @@ async def living(
         if standing.readiness is not None and standing.ready:
             ready[standing.readiness.url] = _living(standing.server, listed=standing.readiness.model)
         else:
-            ill.append(f"{standing.server.id}: {standing.words}")
+            ill.append(plain(f"{standing.server.id}: {standing.words}"))
     if not ready:
         raise NotReadyError(f"{path} is stale, no server of it answers as it should: {'; '.join(ill)}")
     for words in ill:
@@ -77,6 +78,6 @@ def _none_runs(path: Path, model: str | None, servers: Sequence[Known]) -> str:
     if not path.exists():
         return f"{path} does not exist: start servers with `inference up`, or name another file with --registry"
     whose = f" of {model!r}" if model else ""
-    listed = ", ".join(f"{server.id} ({server.model}) {server.status}" for server in servers)
-    only = f", only {listed}" if listed else ""
+    listed = few([f"{server.id} ({server.model}) {server.status}" for server in servers])
+    only = f", only {listed}" if servers else ""
     return f"{path} lists no running server{whose}{only}; start one with `inference up`, or `inference wait` for it"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, floor
 from typing import Final, Literal
 
 from services.inference.presets import Checkpoint, EngineName, Hardware, KvDtype, Preset, Quantisation
@@ -27,7 +27,7 @@ WITH_PARSERS: Final = ("vllm", "trtllm", "sglang")
 """Engines that need to be told a parser to return tool calls."""
 _GIB: Final = 2**30
 _CPU_KV_GIB: Final = 0.0625
-SAME_AS_CHECKPOINT: Final[dict[Quantisation, frozenset[str]]] = {
+_SAME_AS_CHECKPOINT: Final[dict[Quantisation, frozenset[str]]] = {
     "none": frozenset(),
     "fp8": frozenset({"fp8"}),
     "int4": frozenset({"awq", "awq_marlin", "gptq", "gptq_marlin", "compressed-tensors"}),
@@ -35,7 +35,8 @@ SAME_AS_CHECKPOINT: Final[dict[Quantisation, frozenset[str]]] = {
     "mxfp4": frozenset({"mxfp4", "gpt_oss_mxfp4"}),
 }
 """Names by which `--quantization` may call what a checkpoint is."""
-_DTYPES: Final = frozenset({"auto", "bfloat16", "float16", "half"})
+DTYPES: Final = ("auto", "bfloat16", "float16", "half")
+"""What `--dtype` may say. Weights are planned in 16 bits, so that 32 are no choice."""
 _RANK: Final[dict[Verdict, int]] = {"fit": 0, "tight": 1, "impossible": 2}
 
 
@@ -150,9 +151,11 @@ def kv_bytes_per_token(preset: Preset, tp: int, kv_dtype: KvDtype) -> int:
     shape, size = preset.shape, 1 if kv_dtype == "fp8" else 2
     if shape.mla is None:
         return 2 * shape.kv_layers * max(1, shape.kv_heads // tp) * shape.head_dim * size
+    vector = (shape.mla.kv_lora + shape.mla.rope) * size
     if shape.mla.sparse:
-        return shape.layers * (656 + shape.mla.indexer_bytes)
-    return shape.layers * (shape.mla.kv_lora + shape.mla.rope) * size
+        packed = kv_dtype != "bfloat16"  # 8 bits with their scales, and the positions in 16
+        return shape.layers * ((656 if packed else vector) + shape.mla.indexer_bytes)
+    return shape.layers * vector
 
 
 def tp_refusals(preset: Preset, tp: int, *, expert_parallel: bool) -> tuple[str, ...]:
@@ -188,8 +191,12 @@ def overhead_gib(request: Request, tp: int) -> tuple[float, float]:
 
 
 def static_fraction(request: Request, tp: int) -> float:
-    """SGLang's part for weights and cache together: what is asked, but the overhead must fit beside it."""
-    return max(0.0, min(request.utilization, 1 - overhead_gib(request, tp)[1] / request.gpu.gib))
+    """SGLang's part for weights and cache together: what is asked, but the overhead must fit beside it.
+
+    Down to the hundredth, since this very number is sent.
+    """
+    most = floor((1 - overhead_gib(request, tp)[1] / request.gpu.gib) * 100 + 1e-6) / 100
+    return max(0.0, min(request.utilization, most))
 
 
 def on_cpu(request: Request) -> bool:
@@ -235,7 +242,7 @@ def length(request: Request) -> int:
 def effective(request: Request) -> Preset:
     """The preset as the engine loads it: online FP8 stores half, yet every weight passes through memory in 16 bits."""
     preset = request.preset
-    if request.quantization != "fp8" or preset.checkpoint.quant != "none":
+    if not online_fp8(request):
         return preset
     stored = preset.checkpoint.model_copy(update={"quant": "fp8", "weights_gib": None})
     peak = weights_gib(preset.checkpoint, preset) / weights_gib(stored, preset)
@@ -278,7 +285,7 @@ def _refusals(request: Request, tp: int, found: Memory) -> Iterator[str]:
     yield from _too_few(request, tp)
     yield from _too_long(request)
     yield from _too_old(request)
-    yield from _contradictions(request)
+    yield from contradictions(request)
     yield from _no_parser(request)
     yield from _too_big(request, tp, found)
 
@@ -316,19 +323,24 @@ def _too_old(request: Request) -> Iterator[str]:
         yield f"NVFP4 in {request.engine} needs compute capability 10.x or 12.x, {gpu.key} has {gpu.cc}"
 
 
-def _contradictions(request: Request) -> Iterator[str]:
-    """Flags against the checkpoint."""
+def online_fp8(request: Request) -> bool:
+    """A 16-bit checkpoint is stored in 8 bits while it is loaded: the only quantisation that a flag can ask for."""
+    return request.quantization == "fp8" and request.preset.checkpoint.quant == "none"
+
+
+def contradictions(request: Request) -> Iterator[str]:
+    """`--quantization` and `--dtype` that do not exist, or contradict the checkpoint."""
     quant, asked, dtype = request.preset.checkpoint.quant, request.quantization, request.dtype
-    online = quant == "none" and asked == "fp8"
-    if asked is not None and not online and asked not in SAME_AS_CHECKPOINT[quant]:
+    if asked is not None and not online_fp8(request) and asked not in _SAME_AS_CHECKPOINT[quant]:
         stored = "16 bits" if quant == "none" else quant
         yield f"--quantization {asked} contradicts a checkpoint in {stored}: gptq, awq and the like are other checkpoints"
-    if dtype is None or dtype in _DTYPES:
-        return
-    if dtype.startswith("float8"):
-        yield f"--dtype {dtype} does not exist: 8 bits are another checkpoint, or --quantization fp8"
-    else:
-        yield f"--dtype {dtype} contradicts the checkpoint's {request.preset.checkpoint.dtype}"
+    if dtype in {"float32", "float"}:
+        yield f"--dtype {dtype} would double the weights: every checkpoint is planned and served in 16 bits; leave it out"
+    elif dtype is not None and dtype not in DTYPES:
+        yield (
+            f"--dtype {dtype} does not exist: there are {', '.join(DTYPES)}; 8 bits are another checkpoint, or "
+            "--quantization fp8"
+        )
 
 
 def _no_parser(request: Request) -> Iterator[str]:
@@ -365,9 +377,9 @@ def _notes(request: Request, tp: int) -> Iterator[str]:
         yield f"FP8 on compute capability {gpu.cc} is weight-only: it saves memory, not time"
     if unverified(request):
         yield "NVFP4 below compute capability 10 is weight-only in vLLM and was never run by us"
-    if request.dtype in _DTYPES and preset.checkpoint.quant != "none":
+    if request.dtype in DTYPES and preset.checkpoint.quant != "none":
         yield f"--dtype {request.dtype} does not dequantise a checkpoint in {preset.checkpoint.quant}"
-    if request.quantization and request.quantization in SAME_AS_CHECKPOINT[preset.checkpoint.quant]:
+    if request.quantization and request.quantization in _SAME_AS_CHECKPOINT[preset.checkpoint.quant]:
         yield f"--quantization {request.quantization} is what the checkpoint says itself; it is not sent"
     if request.engine == "sglang" and static_fraction(request, tp) < request.utilization:
         yield f"--mem-fraction-static is {static_fraction(request, tp):.2f}, so that the overhead fits beside it"

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +83,22 @@ def ports_of_group(group: int) -> frozenset[int]:
 
 def group_members(group: int) -> tuple[int, ...]:
     """Living processes of a process group."""
-    return tuple(pid for pid in _pids() if (state := _stat(pid)) and state[0] != "Z" and int(state[2]) == group)
+    return tuple(members_of({group}).get(group, ()))
+
+
+def members_of(groups: Container[int]) -> Mapping[int, Sequence[int]]:
+    """Living processes of these process groups, by group; those without any are left out."""
+    found: dict[int, list[int]] = {}
+    for pid in _pids():
+        if (state := _stat(pid)) and state[0] != "Z" and (group := int(state[2])) in groups:
+            found.setdefault(group, []).append(pid)
+    return found
+
+
+def session_of(pid: int) -> int | None:
+    """The leader of its session; None when it has ended."""
+    state = _stat(pid)
+    return int(state[3]) if state and state[0] != "Z" else None
 
 
 def start_ticks(pid: int) -> int | None:

@@ -10,10 +10,10 @@ import os
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from services.inference.failures import UsageError
 
@@ -22,6 +22,8 @@ Quantisation = Literal["none", "fp8", "int4", "nvfp4", "mxfp4"]
 KvDtype = Literal["auto", "bfloat16", "fp8"]
 Thinking = Literal["none", "always", "hybrid"]
 Count = Annotated[int, Field(ge=1)]
+Capability = Annotated[str, Field(pattern=r"^(\d{1,2}\.\d)?$")]
+"""Such as "9.0"; "" for a CPU."""
 
 
 class _Facts(BaseModel):
@@ -115,7 +117,7 @@ class Template(_Facts):
 class Needs(_Facts):
     """GPUs it runs on, by compute capability."""
 
-    cc_min: str
+    cc_min: Capability
     cc_majors: tuple[int, ...] | None
     """Only these generations; None: any from `cc_min` on."""
 
@@ -152,8 +154,8 @@ class Hardware(_Facts):
     key: str
     gib: float = Field(gt=0)
     """Usable memory of one GPU, GiB."""
-    cc: str
-    """Compute capability, such as "9.0"; "" for a CPU."""
+    cc: Capability
+    """Compute capability."""
     per_node: Count
     aliases: tuple[str, ...] = ()
     notes: str = ""
@@ -184,11 +186,22 @@ class Catalogue(_Facts):
     hardware: dict[str, Hardware]
     engines: dict[EngineName, EngineRelease]
 
+    @model_validator(mode="after")
+    def _a_name_means_one_row(self) -> Self:
+        for names in (
+            [name for row in self.models.values() for name in {row.key, row.id, *row.aliases}],
+            [name for row in self.hardware.values() for name in {row.key, *row.aliases}],
+        ):
+            known = [name.casefold() for name in names]
+            if twice := sorted({name for name in known if known.count(name) > 1}):
+                raise ValueError(f"two rows are called {', '.join(twice)}")
+        return self
+
     def preset(self, name: str) -> Preset:
         """The row of this key, alias or hub id. Raises UsageError with the nearest keys."""
         wanted = name.casefold()
         for preset in self.models.values():
-            if wanted in {preset.key, preset.id.casefold(), *preset.aliases}:
+            if wanted in map(str.casefold, (preset.key, preset.id, *preset.aliases)):
                 return preset
         raise UsageError(f"unknown model {name!r}{_nearest(wanted, _names(self.models.values()))}")
 
@@ -196,7 +209,7 @@ class Catalogue(_Facts):
         """The row of this key or alias. Raises UsageError with the nearest keys."""
         wanted = name.casefold()
         for row in self.hardware.values():
-            if wanted == row.key or wanted in map(str.casefold, row.aliases):
+            if wanted in map(str.casefold, (row.key, *row.aliases)):
                 return row
         raise UsageError(f"unknown kind of GPU {name!r}{_nearest(wanted, _names(self.hardware.values()))}")
 

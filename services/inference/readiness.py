@@ -20,14 +20,16 @@ import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.contract.endpoint_files import same_model
+from services.inference.wording import brief, few
 
 Condition = Literal[
     "ready", "unreachable", "silent", "unhealthy", "unauthorised", "no_models", "wrong_model", "not_generating"
 ]
 AT_ONCE: Final = 64
 """Servers asked at the same time."""
-_WORDS: Final = 200
-"""Characters of a foreign error text that are shown."""
+_SHOWN_BYTES: Final = 4096
+_MOST_BYTES: Final = 1024 * 1024
+"""Of an answer; more is no answer to these questions, and would fill the memory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,6 +121,18 @@ class _Answer(_Wire):
     usage: _Usage | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Reply:
+    status: int
+    body: bytes
+
+    @property
+    def words(self) -> str:
+        """Status and the beginning of the body on one line."""
+        text = brief(self.body[:_SHOWN_BYTES].decode("utf-8", "replace"))
+        return f"HTTP {self.status}: {text}" if text else f"HTTP {self.status}"
+
+
 class _NotReadyError(Exception):
     """Ends the questions to one server."""
 
@@ -130,7 +144,10 @@ class _NotReadyError(Exception):
 
 async def _bounded(target: Target, timeout_s: float) -> Readiness:
     begun = time.monotonic()
-    questions = _Questions(target)
+    try:
+        questions = _Questions(target)
+    except ValueError as error:
+        return Readiness(url=target.url, condition="unreachable", problem=f"{brief(target.url)} is no URL: {error}")
     try:
         async with asyncio.timeout(timeout_s):
             found = await questions.ask()
@@ -187,7 +204,7 @@ class _Questions:
     def _client(self) -> httpx.AsyncClient:
         key = self._target.key
         return httpx.AsyncClient(
-            headers={"authorization": f"Bearer {key}"} if key else {},
+            headers={b"authorization": b"Bearer " + key.encode()} if key else {},
             timeout=None,  # noqa: S113 - the deadline of all questions bounds each of them
             verify=_certificates(),
             # No redirects: they would carry the key elsewhere. No proxy on the way to this machine.
@@ -196,64 +213,73 @@ class _Questions:
         )
 
     async def _health(self, client: httpx.AsyncClient) -> None:
-        response = await self._sent(client, "GET", "/health")
-        if response.status_code != 200:
-            raise _NotReadyError("unhealthy", f"{self._at} answers, but its /health says {_said(response)}")
+        reply = await self._sent(client, "GET", "/health")
+        if reply.status != 200:
+            raise _NotReadyError("unhealthy", f"{self._at} answers, but its /health says {reply.words}")
 
     async def _model(self, client: httpx.AsyncClient) -> _Model:
-        response = await self._sent(client, "GET", "/v1/models")
-        if response.status_code != 200:
-            raise _NotReadyError("no_models", f"{self._at} answers, but its /v1/models says {_said(response)}")
+        reply = await self._sent(client, "GET", "/v1/models")
+        if reply.status != 200:
+            raise _NotReadyError("no_models", f"{self._at} answers, but its /v1/models says {reply.words}")
         try:
-            models = _Models.model_validate_json(response.content).data
+            models = _Models.model_validate_json(reply.body).data
         except ValidationError:
             raise _NotReadyError(
-                "no_models", f"{self._at} answers, but its /v1/models is no list of models: {_said(response)}"
+                "no_models", f"{self._at} answers, but its /v1/models is no list of models: {reply.words}"
             ) from None
         self.listed = tuple(model.id for model in models)
         if (found := _expected(self._target, models)) is None:
             asked = self._target.served_name or self._target.model_path or "any model"
-            raise _NotReadyError(
-                "wrong_model", f"{self._at} answers, but it serves {', '.join(self.listed) or 'nothing'}, not {asked}"
-            )
+            raise _NotReadyError("wrong_model", f"{self._at} answers, but it serves {few(self.listed)}, not {asked}")
         return found
 
     async def _token(self, client: httpx.AsyncClient, model: str) -> None:
         body: dict[str, object] = {"model": model, "max_tokens": 1, "temperature": 0}
         chat = {**body, "messages": [{"role": "user", "content": "ping"}]}
-        response = await self._sent(client, "POST", "/v1/chat/completions", chat)
-        if response.status_code in {400, 404}:
+        reply = await self._sent(client, "POST", "/v1/chat/completions", chat)
+        if reply.status in {400, 404}:
             # A base model has no chat template; it is ready all the same.
-            response = await self._sent(client, "POST", "/v1/completions", {**body, "prompt": "ping"})
-        if response.status_code != 200:
-            raise _NotReadyError("not_generating", f"{self._at} is alive but not generating: {_said(response)}")
+            reply = await self._sent(client, "POST", "/v1/completions", {**body, "prompt": "ping"})
+        if reply.status != 200:
+            raise _NotReadyError("not_generating", f"{self._at} is alive but not generating: {reply.words}")
         try:
-            answer = _Answer.model_validate_json(response.content)
+            answer = _Answer.model_validate_json(reply.body)
         except ValidationError:
             answer = _Answer(choices=())
         if not answer.choices or (answer.usage is not None and answer.usage.completion_tokens == 0):
             raise _NotReadyError(
-                "not_generating",
-                f"{self._at} is alive but not generating: an answer without a token, {_said(response)}",
+                "not_generating", f"{self._at} is alive but not generating: an answer without a token, {reply.words}"
             )
 
     async def _sent(
         self, client: httpx.AsyncClient, method: str, path: str, body: dict[str, object] | None = None
-    ) -> httpx.Response:
+    ) -> _Reply:
         try:
-            response = await client.request(method, f"{self._root}{path}", json=body)
-        except httpx.ConnectError as error:
+            async with client.stream(method, f"{self._root}{path}", json=body) as response:
+                reply = _Reply(status=response.status_code, body=await self._read(response, path))
+        except httpx.LocalProtocolError as error:
+            raise _NotReadyError("unauthorised", f"{self._at}: the key holds a character that no header can") from error
+        except (httpx.ConnectError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise _NotReadyError("unreachable", f"{self._at}: nothing accepts connections ({error})") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            words = str(error) or type(error).__name__
-            raise _NotReadyError(
-                "unhealthy" if self._stage != "token" else "not_generating",
-                f"{self._at} does not speak HTTP as a model server does: {path}: {words[:_WORDS]}",
-            ) from error
-        if response.status_code in {401, 403}:
+        except httpx.HTTPError as error:
+            words = brief(str(error)) or type(error).__name__
+            raise self._odd(f"does not speak HTTP as a model server does: {path}: {words}") from error
+        if reply.status in {401, 403}:
             remedy = "the key given is not accepted" if self._target.key else "it wants a key"
-            raise _NotReadyError("unauthorised", f"{self._at} answers {response.status_code} to {path}: {remedy}")
-        return response
+            raise _NotReadyError("unauthorised", f"{self._at} answers {reply.status} to {path}: {remedy}")
+        return reply
+
+    async def _read(self, response: httpx.Response, path: str) -> bytes:
+        body = b""
+        async for piece in response.aiter_bytes():
+            body += piece
+            if len(body) > _MOST_BYTES:
+                raise self._odd(f"does not speak HTTP as a model server does: {path}: an answer of more than 1 MiB")
+        return body
+
+    def _odd(self, words: str) -> _NotReadyError:
+        conditions: dict[str, Condition] = {"health": "unhealthy", "models": "no_models", "token": "not_generating"}
+        return _NotReadyError(conditions[self._stage], f"{self._at} {words}")
 
 
 def _expected(target: Target, models: Sequence[_Model]) -> _Model | None:
@@ -271,12 +297,6 @@ def _expected(target: Target, models: Sequence[_Model]) -> _Model | None:
 def _certificates() -> ssl.SSLContext:
     """Read once: 20 ms for each client otherwise."""
     return httpx.create_ssl_context()
-
-
-def _said(response: httpx.Response) -> str:
-    """Status and the beginning of the body on one line."""
-    text = " ".join(response.text[: 4 * _WORDS].split())[:_WORDS]
-    return f"HTTP {response.status_code}: {text}" if text else f"HTTP {response.status_code}"
 
 
 def _spoken(root: str) -> str:

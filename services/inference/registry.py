@@ -11,8 +11,8 @@ import glob
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,6 +76,11 @@ class ServerFacts(BaseModel):
     """Holds the key that clients must send; the key itself is never written here."""
     command: tuple[str, ...] = ()
     """The command line, for the record."""
+    environment: Mapping[str, str] = {}
+    """Variables that were set for it, and those of engines that it inherited: with the command line what is needed to run it
+    again. Never a secret."""
+    image: str | None = None
+    """Of a container: its image by digest, or by the id that docker gave it where it was built there."""
     forced: bool = False
     """Started although the planner called it impossible."""
     kv_planned_tokens: tuple[int, int] | None = None
@@ -177,7 +182,10 @@ class Registry:
     def noted_at(self, job_id: str) -> datetime | None:
         """When facts were written last; None when there are none."""
         file = self._note(job_id)
-        return datetime.fromtimestamp(file.stat().st_mtime, UTC) if file is not None and file.exists() else None
+        try:
+            return datetime.fromtimestamp(file.stat().st_mtime, UTC) if file is not None else None
+        except OSError:
+            return None
 
     def note(self, facts: ServerFacts) -> None:
         """Write what is known about a server; replaces what was noted before. Raises RegistryPlaceError."""
@@ -193,9 +201,13 @@ class Registry:
             ) from error
 
     def forget(self, job_id: str) -> None:
-        """Remove what was noted about a server; its line stays."""
-        if (file := self._note(job_id)) is not None:
+        """Remove what was noted about a server; its line stays. Raises RegistryPlaceError."""
+        if (file := self._note(job_id)) is None:
+            return
+        try:
             file.unlink(missing_ok=True)
+        except OSError as error:
+            raise RegistryPlaceError(f"cannot remove {file}: {error.strerror}") from error
 
     @property
     def _notes(self) -> Path:
@@ -229,10 +241,14 @@ class Registry:
     def _clear(self) -> None:
         """Copies that killed writers left: whoever has the lock is the only one that writes."""
         target = self.path.resolve()
-        name = glob.escape(target.name)
-        for pattern in (f".{name}.*", f"{name}.*.tmp"):  # ours, and those of the SLURM script
-            for copy in target.parent.glob(pattern):
-                copy.unlink(missing_ok=True)
+        name = re.escape(target.name)
+        copies = re.compile(
+            rf"\.{name}\.[0-9a-f]{{12}}|{name}\.[0-9]+(_[0-9]+)?\.tmp"
+        )  # ours, and those of the SLURM script
+        for copy in target.parent.glob(f"*{glob.escape(target.name)}.*"):
+            if copies.fullmatch(copy.name):
+                with suppress(OSError):  # another user's may stay
+                    copy.unlink()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from services.inference.engines.flags import fraction
 from services.inference.planner import Alternative, Plan
 from services.inference.presets import EngineName
 
@@ -39,7 +40,7 @@ def headline(plan: Plan) -> str:
     asked = plan.request
     return (
         f"{asked.preset.key} on {asked.count} {_TIMES} {asked.gpu.key}, TP {plan.tp}, {plan.max_model_len} tokens, "
-        f"{NAMES[asked.engine]}, utilisation {asked.utilization:.2f}"
+        f"{NAMES[asked.engine]}, utilisation {fraction(asked.utilization)}"
     )
 
 

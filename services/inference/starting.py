@@ -65,7 +65,10 @@ def up(wish: Wish) -> None:
     if wish.wanted.launcher == "local":
         _run_here(wish, *_with_weights(launch, here))
         return
-    servers = asyncio.run(_other(wish, forced=here.forced).start(launch))
+    try:
+        servers = asyncio.run(_started(wish, launch, forced=here.forced))
+    except asyncio.CancelledError:
+        raise SystemExit(ExitCode.INTERRUPTED) from None
     _announce(wish, servers)
 
 
@@ -98,7 +101,6 @@ def _launch(wish: Wish) -> tuple[Launch, LocalOptions]:
         gpu_ids=wish.gpu_ids,
         stagger_s=wanted.stagger_delay,
         strict_ports=wanted.strict_ports,
-        detach=wanted.detach,
         forced=forced,
         weights=f"WEIGHTS/{launch.serving.served_name}" if _needs_folder(plan) else None,
     )
@@ -177,6 +179,12 @@ def _other(wish: Wish, *, forced: bool) -> Launcher:
     return ComposeLauncher(ComposeOptions(gpu_ids=wish.gpu_ids, forced=forced))
 
 
+async def _started(wish: Wish, launch: Launch, *, forced: bool) -> Sequence[Server]:
+    """In containers or on SLURM. When we are told to stop meanwhile, the launcher takes back what it began."""
+    _cancel_on_signals()
+    return await _other(wish, forced=forced).start(launch)
+
+
 def _run_here(wish: Wish, launch: Launch, here: LocalOptions) -> None:
     launcher = LocalLauncher(here)
     try:
@@ -189,12 +197,11 @@ async def _watched(wish: Wish, launch: Launch, launcher: LocalLauncher) -> None:
     """Start, and unless detached stay until a server ends (raised) or we are told to stop (cancelled)."""
     _cancel_on_signals()
     servers = await launcher.start(launch)
-    if wish.wanted.detach:
-        _announce(wish, servers)
-        return
     try:
         _announce(wish, servers)
-        raise await launcher.first_death()
+        if not wish.wanted.detach:
+            raise await launcher.first_death()
+        launcher.let_go()
     finally:
         await launcher.stop_all()
 

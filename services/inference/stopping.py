@@ -10,6 +10,7 @@ from services.inference.failures import UsageError
 from services.inference.launchers.registry import LauncherName, launcher, launcher_of
 from services.inference.registry import Registry, stamp
 from services.inference.survey import ENDED, Known
+from services.inference.wording import few
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,18 +23,18 @@ class Stopped:
 
 
 def chosen(servers: Sequence[Known], ids: Sequence[str], *, where: str) -> Sequence[Known]:
-    """The servers of these ids that still live, all of ours without ids; the number of a job array means all its tasks.
+    """The servers of these ids that may still live, all of ours without ids; the number of a job array means all its tasks.
 
     Raises UsageError for an id that the registry, called `where`, does not list, and for one that is somebody else's.
     """
     if not ids:
-        return [server for server in servers if not server.over and ours(server)]
+        return [server for server in servers if _may_live(server) and ours(server)]
     found = {asked: [server for server in servers if _named(server.id, asked)] for asked in ids}
     if unknown := [asked for asked, named in found.items() if not named]:
-        listed = ", ".join(dict.fromkeys(server.id for server in servers)) or "nothing"
+        listed = few(list(dict.fromkeys(server.id for server in servers)))
         raise UsageError(f"{where} does not list {', '.join(unknown)}; it lists {listed}")
     named = list({(server.id, server.url): server for several in found.values() for server in several}.values())
-    alive = [server for server in named if not server.over]
+    alive = [server for server in named if _may_live(server)]
     if foreign := [server.id for server in alive if not ours(server)]:
         raise UsageError(f"{', '.join(foreign)}: not of this machine, so never stopped from here; end it where it runs")
     return alive
@@ -64,6 +65,11 @@ async def stop(registry: Registry, servers: Sequence[Known], *, timeout_s: float
         if name in unlisted:
             registry.forget(name)
     return Stopped(ended=tuple(ended), left=tuple(left))
+
+
+def _may_live(server: Known) -> bool:
+    """A job that waits for ever is over for those who wait for it, and is in the queue all the same."""
+    return not server.over or server.line is None
 
 
 def _named(server_id: str, asked: str) -> bool:

@@ -11,9 +11,12 @@ from typing import Final
 from services.inference.readiness import Readiness, Target, probe_all
 from services.inference.registry import Registry
 from services.inference.survey import Known, survey
+from services.inference.wording import plain
 
 NEVER: Final = frozenset({"wrong_model", "unauthorised"})
 """Answers that do not change by waiting."""
+_IN_PEACE: Final = frozenset({"", "0", "129", "130", "143"})
+"""Exit codes of who ended by itself or was told to: SIGHUP, SIGINT, SIGTERM."""
 _PROBE_S: Final = 10.0
 
 
@@ -51,6 +54,8 @@ class Waited:
     enough: bool
     reason: str
     standings: Sequence[Standing]
+    failed: Sequence[Standing]
+    """Those of them that never become ready, without the history of the registry."""
 
     @property
     def ready(self) -> int:
@@ -92,23 +97,24 @@ async def wait_until_ready(
         current = await standings(found.of(model), timeout_s=patience)
         _tell([*(("", notice) for notice in found.notices), *map(_entry, current)], told, says)
         seen_alive |= {standing.server.id for standing in current if not standing.over}
-        if (verdict := _verdict(current, seen_alive, min_healthy)) is not None:
-            return verdict
+        failed = [standing for standing in current if _failed(standing, seen_alive)]
         left = deadline - time.monotonic()
-        if left <= 0:
-            return Waited(enough=False, reason=f"not ready within {timeout_s:g} s", standings=current)
+        if (reason := _reason(current, len(failed), min_healthy)) is None and left <= 0:
+            reason = f"not ready within {timeout_s:g} s"
+        if reason is not None:
+            enough = sum(standing.ready for standing in current) >= min_healthy
+            return Waited(enough=enough, reason=reason, standings=current, failed=failed)
         await asyncio.sleep(min(check_interval_s, left))
 
 
-def _verdict(current: Sequence[Standing], seen_alive: set[str], min_healthy: int) -> Waited | None:
+def _reason(current: Sequence[Standing], failed: int, min_healthy: int) -> str | None:
+    """Why to wait no longer; None: there is hope."""
     ready = sum(standing.ready for standing in current)
     if ready >= min_healthy:
-        return Waited(enough=True, reason=f"{ready} ready", standings=current)
+        return f"{ready} ready"
     possible = sum(not standing.over for standing in current)
-    failed = [standing for standing in current if _failed(standing, seen_alive)]
     if possible < min_healthy and failed:
-        reason = f"{len(failed)} failed, and {possible} that may still become ready are too few for {min_healthy}"
-        return Waited(enough=False, reason=reason, standings=current)
+        return f"{failed} failed, and {possible} that may still become ready are too few for {min_healthy}"
     return None
 
 
@@ -118,7 +124,7 @@ def _failed(standing: Standing, seen_alive: set[str]) -> bool:
         return False
     if not server.over or server.state is not None or server.id in seen_alive:
         return True
-    return server.facts is not None and server.line is not None and server.line.exit_code not in {"", "0"}
+    return server.facts is not None and server.line is not None and server.line.exit_code not in _IN_PEACE
 
 
 def _entry(standing: Standing) -> tuple[str, str]:
@@ -131,4 +137,4 @@ def _tell(entries: Sequence[tuple[str, str]], told: dict[str, str], says: Callab
         key = name or words
         if told.get(key) != words:
             told[key] = words
-            says(f"{name}  {words}" if name else words)
+            says(plain(f"{name}: {words}" if name else words))

@@ -14,11 +14,12 @@ import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr, ValidationError
 
 from services.contract.endpoints import DEFAULT_URLS, Endpoint, EndpointError, endpoint_from_environment
 from services.contract.env_file import SETTLED
@@ -77,7 +78,7 @@ class Doctor:
     refused: str = ""
     """Why nobody is asked, such as `--no-doctor`."""
     program: str | None = field(default_factory=lambda: found_program())  # noqa: PLW0108 - defined below
-    _known: dict[tuple[str, ...], AgentFitness] = field(default_factory=dict)
+    _known: dict[tuple[str | SecretStr | None, ...], AgentFitness] = field(default_factory=dict)
 
     async def examine(
         self, scenario: Scenario, told: Mapping[str, Mapping[str, str]], *, says: Says
@@ -103,7 +104,7 @@ class Doctor:
             says(f"doctor: the model endpoint of {spec.role} is not examined: {missing}")
             return AgentFitness(not_asked=missing)
         only = _checks(spec, asked)
-        identity = (asked.provider, asked.model, *asked.urls, *only)
+        identity = (asked.provider, asked.model, asked.api_key, *asked.urls, *only)
         if identity not in self._known:
             says(f"doctor: examining {asked.model} at {', '.join(asked.urls)}")
             self._known[identity] = await _asked(self.program, asked, only)
@@ -113,9 +114,14 @@ class Doctor:
 
 
 def found_program() -> str | None:
-    """The command `inference`: beside this Python, as agents are found, else on PATH."""
+    """The command `inference`: beside this Python, as agents are found, else on PATH. None where it is not installed.
+
+    The runner's image has its script without the service behind it.
+    """
     beside = Path(sys.executable).with_name("inference")
-    return str(beside) if beside.is_file() else shutil.which("inference")
+    if beside.is_file():
+        return str(beside) if find_spec("services.inference") is not None else None
+    return shutil.which("inference")
 
 
 def stored(provenance: Mapping[str, JsonValue]) -> dict[str, AgentFitness]:
@@ -228,9 +234,12 @@ async def _asked(program: str, endpoint: Endpoint, only: tuple[str, ...]) -> Age
     ]
     # The key goes by standard input, and to these addresses only.
     environment = {name: value for name, value in os.environ.items() if not SECRET_NAME.search(name)}
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment, start_new_session=True
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment, start_new_session=True
+        )
+    except OSError as error:
+        return AgentFitness(not_asked=f"the doctor cannot be started: {error}", only=only)
     try:
         async with asyncio.timeout(_PATIENCE_S):
             out, err = await process.communicate(key.encode())
@@ -238,7 +247,10 @@ async def _asked(program: str, endpoint: Endpoint, only: tuple[str, ...]) -> Age
     except TimeoutError:
         return AgentFitness(not_asked=f"the doctor was not done within {_PATIENCE_S:g} s", only=only)
     except ValidationError:
-        said = " ".join(redact(err.decode(errors="replace")).split())[-300:]
+        printable = "".join(
+            mark if mark.isprintable() else " " for mark in redact(err[-4000:].decode(errors="replace"))
+        )
+        said = " ".join(printable.split())[-300:]
         return AgentFitness(not_asked=f"the doctor failed (exit code {process.returncode}): {said}", only=only)
     finally:
         if process.returncode is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -85,6 +86,7 @@ def test_two_servers_start_answer_are_listed_and_are_stopped_one_by_one(clean: P
 
     names = [httpx.get(f"{one['url']}/models").json()["data"][0]["id"] for one in (first, second)]
     listed = {line.job_id: line.status for line in Registry(clean / "services.txt").lines()}
+    noted = Registry(clean / "services.txt").facts(first["id"])
     one_down = inference(clean, "down", first["id"])
     still = httpx.get(f"{second['url']}/models").status_code
     all_down = inference(clean, "down", "--all")
@@ -92,6 +94,8 @@ def test_two_servers_start_answer_are_listed_and_are_stopped_one_by_one(clean: P
     assert names == ["reference", "reference"]
     assert listed == {first["id"]: "running", second["id"]: "running"}
     assert first["id"].startswith("compose-assay-reference-")
+    assert noted is not None
+    assert re.fullmatch(r"(assay-inference@)?sha256:[0-9a-f]{64}", noted.image or "")
     assert (one_down.returncode, still, all_down.returncode) == (0, 200, 0)
     assert {line.status for line in Registry(clean / "services.txt").lines()} == {"stopped"}
     assert left(clean) == []
@@ -109,16 +113,18 @@ def test_a_server_that_ends_at_its_start_is_shown_with_its_own_words_and_nothing
     assert left(clean) == []
 
 
-def test_an_interrupted_start_leaves_nothing(clean: Path) -> None:
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_start_leaves_nothing(clean: Path, told: signal.Signals) -> None:
     # Its health is good, but it never answers, so the start waits.
     options = ("--launcher", "compose", "--start-port", str(free_port()), "--fault", "hang")
     with subprocess.Popen([*INFERENCE, "up", "reference", *options], cwd=clean, env=environment()) as starting:
         until_healthy(clean)
 
-        starting.send_signal(signal.SIGINT)
+        starting.send_signal(told)
 
         assert starting.wait(timeout=60) == 130
     assert left(clean) == []
+    assert [line.status for line in Registry(clean / "services.txt").lines()] == ["stopped"]
 
 
 def test_without_its_image_the_remedy_is_named(clean: Path) -> None:

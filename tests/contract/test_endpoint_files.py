@@ -34,11 +34,12 @@ too|short|line
 """
 WORDS = st.text(st.characters(blacklist_characters="|\n\r", blacklist_categories=["Cs"]), max_size=12).map(str.strip)
 NAMES = WORDS.filter(lambda text: bool(text) and not text.startswith("#"))
+HOSTS = st.from_regex(r"[A-Za-z0-9_.-]{1,20}", fullmatch=True) | st.ip_addresses().map(str)
 LINES = st.builds(
     ServiceLine,
     job_id=NAMES,
-    hostname=WORDS,
-    host_ip=WORDS,
+    hostname=HOSTS,
+    host_ip=HOSTS,
     port=st.integers(1, 65535),
     model_path=WORDS,
     start_time=WORDS,
@@ -70,6 +71,36 @@ def test_whatever_a_line_holds_is_a_service_or_is_ignored(text: str) -> None:
     line = parse_line(text)
 
     assert line is None or 1 <= line.port <= 65535
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "$(id)",
+        "a,http://b",
+        "a/b",
+        "u@h",
+        "a b",
+        "[a:b",
+        "a?x",
+        "a#x",
+        "é",
+        "a\x1bb",
+        "a\\b",
+        "x" * 300,
+        "127.0.0.1:80",
+    ],
+)
+def test_what_is_no_host_is_no_service(host: str, tmp_path: Path) -> None:
+    line = ServiceLine(job_id="1", hostname="", host_ip=host, port=1, model_path="m", start_time="0", status="running")
+
+    assert parse_line(f"1||{host}|1|m|0|running") is None
+    with pytest.raises(EndpointFileError, match="cannot hold"):
+        line.render()
+    (tmp_path / "models.json").write_text(json.dumps({"m": [{"ip_addr": host, "port": 1}]}))
+    with pytest.raises(EndpointFileError, match=r"0\.ip_addr"):
+        read_model_config(tmp_path / "models.json")
 
 
 @pytest.mark.parametrize("field", ["job_id", "hostname", "model_path", "status", "exit_code"])

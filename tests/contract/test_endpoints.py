@@ -182,6 +182,8 @@ def test_anthropic_has_its_own_address() -> None:
         (LOCAL_ENV | {"PURPLE_LLM_TEMPERATURE": "warm"}, "PURPLE_LLM_TEMPERATURE"),
         (LOCAL_ENV | {"PURPLE_LLM_TEMPERATURE": "-1"}, "temperature"),
         (LOCAL_ENV | {"PURPLE_MAX_TOKENS": "0"}, "max_tokens"),
+        (LOCAL_ENV | {"OPENAI_API_KEY": "secret-\u2026"}, "api_key: .*printable ASCII"),
+        (LOCAL_ENV | {"OPENAI_API_KEY": "secret\nsecret"}, "api_key: .*printable ASCII"),
     ],
 )
 def test_a_mistake_is_an_error_that_names_the_variable(env: Mapping[str, str], named: str) -> None:

@@ -226,6 +226,18 @@ async def test_a_deadline_that_passes_while_the_engine_is_well_is_the_callers_ow
 
     assert (failure.outcome, failure.kind) == (Outcome.AGENT_ERROR, "deadline")
     assert (engine.metrics.running, engine.metrics.aborted) == (0, 1)
+    assert [attempt.kind for attempt in failure.attempts] == ["deadline"]  # a request was sent, and is accounted for
+    assert failure.usage.calls == 1
+
+
+@pytest.mark.parametrize(("fault", "kind"), [("429", "rate_limited"), ("503", "server")])
+async def test_a_deadline_that_passes_after_faults_is_not_the_callers_fault(fault: str, kind: str) -> None:
+    with running_engine(f"{fault}:times=1:match=slow question", "hang:match=slow question") as engine:
+        async with client_of(engine.url, probe_s=10) as client:
+            failure = await failed(client, "slow question", deadline=in_(1))
+
+    assert (failure.outcome, failure.kind) == (Outcome.INFRA_ERROR, kind)
+    assert [attempt.kind for attempt in failure.attempts] == [kind, "deadline"]
 
 
 async def test_a_deadline_that_passes_while_the_engine_is_silent_is_a_stall() -> None:
@@ -287,6 +299,18 @@ async def test_closing_the_client_ends_its_calls_as_cancelled() -> None:
     assert not isinstance(ended, Completion)
     assert (ended.outcome, ended.kind) == (Outcome.CANCELLED, "closed")
     assert (later.outcome, later.kind) == (Outcome.CANCELLED, "closed")
+
+
+async def test_closing_the_client_while_it_asks_whose_fault_a_deadline_was_is_nobodys_fault() -> None:
+    with running_engine("hang") as engine:
+        async with client_of(engine.url, probe_s=20) as client:
+            task = asyncio.create_task(call(client, deadline=in_(0.1)))
+            await until(lambda: engine.metrics.aborted == 1 and engine.metrics.running == 1)
+            await client.aclose()
+            ended = await task
+
+    assert not isinstance(ended, Completion)
+    assert (ended.outcome, ended.kind) == (Outcome.CANCELLED, "closed")
 
 
 async def test_an_answer_that_is_cut_says_so() -> None:
@@ -394,6 +418,7 @@ async def test_a_call_waiting_for_a_connection_keeps_its_deadline() -> None:
             await asyncio.gather(first, return_exceptions=True)
 
     assert (second.outcome, second.kind) == (Outcome.AGENT_ERROR, "deadline")
+    assert second.attempts == ()  # it was never sent
 
 
 async def test_the_number_of_attempts_can_be_chosen() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contract.model_errors import HttpFault, Overflow, classify, overflow, rejected_parameter
+from services.contract.model_errors import LONGEST_MESSAGE, HttpFault, Overflow, classify, overflow, rejected_parameter
 from services.contract.model_http import fault_of, retry_after_s
 
 OVERFLOWS = [
@@ -55,6 +55,15 @@ OVERFLOWS = [
     ),
     ("The decoder prompt (length 5000) is longer than the maximum model length of 4096.", 5000, 4096),
     ("max_tokens must be at least 1, got -186.", None, None),
+    ("max_tokens=5000 cannot be greater than max_model_len=2048", None, 2048),
+    (
+        (
+            "max_completion_tokens=5000 cannot be greater than max_model_len=max_total_tokens=2048. Please request fewer output "
+            "tokens."
+        ),
+        None,
+        2048,
+    ),
     # SGLang
     ("The input (61709 tokens) is longer than the model's context length (40960 tokens).", 61709, 40960),
     (
@@ -103,6 +112,13 @@ def test_a_length_error_is_known_in_every_wording_and_gives_its_sizes(
 
     assert classify(fault).name == "context_overflow"
     assert overflow(fault) == Overflow(prompt_tokens=prompt_tokens, limit=limit)
+
+
+@pytest.mark.parametrize(
+    "message", [f"maximum context length is {'9' * 5_000} tokens", f"maximum context length; {'9' * 1_000_000} tokens"]
+)
+def test_a_row_of_digits_that_is_no_count_is_no_size_and_costs_no_time(message: str) -> None:
+    assert overflow(HttpFault(400, message)) == Overflow(prompt_tokens=None, limit=None)
 
 
 def test_the_code_alone_marks_a_length_error() -> None:
@@ -160,6 +176,11 @@ def test_a_parameter_that_was_not_sent_cannot_be_dropped() -> None:
         ({"retry-after-ms": "250", "retry-after": "7"}, 0.25),
         ({"retry-after": "Sat, 21 Nov 2026 10:00:30 GMT"}, 30.0),
         ({"retry-after": "Sat, 21 Nov 2026 09:00:00 GMT"}, 0.0),
+        ({"retry-after": "Sat, 21 Nov 2026 10:00:30"}, 30.0),
+        ({"retry-after": "Sat, 21 Nov 2026 10:00:30 -0000"}, 30.0),
+        ({"retry-after": "Sat, 21 Nov 99999999999999999999 10:00:30 GMT"}, None),
+        ({"retry-after": "inf"}, float("inf")),
+        ({"retry-after": "nan"}, 0.0),
         ({"retry-after": "soon"}, None),
     ],
 )
@@ -178,6 +199,7 @@ def test_the_wait_a_server_asks_for_is_read_in_seconds(headers: dict[str, str], 
         (b"\xff", "\N{REPLACEMENT CHARACTER}"),
         (b"", "HTTP 400 without a body"),
         (b"[]", "[]"),
+        (b"[" * 30_000, "[" * LONGEST_MESSAGE),
     ],
 )
 def test_the_message_is_found_whatever_the_shape_of_the_body(body: bytes, message: str) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import date
 from typing import Any
 
 import pytest
 
+from services.contract.endpoints import Price
 from services.contract.model_client import ChatMessage, ResponseFormat, Sampling, ToolCall, ToolSpec
 from services.contract.outcomes import Outcome
-from tests.contract.calling import KEY, Sleeper, client_of, completed, endpoint, failed, in_, key_of
+from tests.contract.calling import KEY, Sleeper, call, client_of, completed, endpoint, failed, in_, key_of
 from tests.support.raw_http import Seen, raw_server, response
 
 
@@ -154,6 +156,38 @@ async def test_arguments_nested_beyond_all_measure_are_flagged_and_break_nothing
     assert answer.flags == ("invalid_tool_arguments",)
 
 
+async def test_reasoning_nested_beyond_all_measure_is_not_taken_for_the_asked_json() -> None:
+    odd = said({"content": None, "reasoning": "[" * 100_000})
+    async with raw_server([odd]) as server, client_of(server.url) as client:
+        failure = await failed(client, response_format=ResponseFormat())
+
+    assert failure.kind == "empty_content"
+
+
+async def test_a_text_that_no_encoding_has_is_a_failure_and_nobody_is_asked() -> None:
+    async with raw_server([said()]) as server, client_of(server.url) as client:
+        failure = await failed(client, "half a pair: \ud83d")
+
+    assert (failure.outcome, failure.kind, server.seen) == (Outcome.INFRA_ERROR, "bad_request", [])
+    assert "surrogates not allowed" in failure.message
+
+
+@pytest.mark.parametrize("count", [-5, 10**30, "many", 2.5, True])
+async def test_an_answer_is_not_lost_over_a_count_that_is_none(count: object) -> None:
+    usage = {"prompt_tokens": count, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": count}}
+    async with raw_server([said(usage=usage)]) as server, client_of(server.url) as client:
+        answer = await completed(client)
+
+    assert (answer.usage.input_tokens, answer.usage.cached_tokens, answer.usage.output_tokens) == (None, None, 7)
+
+
+async def test_a_cost_is_never_negative() -> None:
+    usage = {"prompt_tokens": 5, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 9}}
+    price = Price(as_of=date(2026, 11, 1), input_usd=2.0, output_usd=8.0, cached_input_usd=0.0)
+    async with raw_server([said(usage=usage)]) as server, client_of(endpoint(server.url, price=price)) as client:
+        assert (await completed(client)).usage.cost_usd == 0.0
+
+
 async def test_a_value_out_of_range_is_the_callers_error() -> None:
     no = refused("temperature must be between 0 and 2", param="temperature")
     async with raw_server([no]) as server, client_of(server.url) as client:
@@ -248,6 +282,18 @@ async def test_the_key_of_the_endpoint_is_sent_whatever_the_environment_says(mon
     assert "from-the-environment" not in str([seen.headers for seen in server.seen])
 
 
+async def test_another_key_of_the_environment_goes_to_no_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_CUSTOM_HEADERS", "ANTHROPIC_CUSTOM_HEADERS"):
+        monkeypatch.setenv(name, "X-Gateway-Token: from-the-environment")
+    async with raw_server([said()]) as server:
+        for provider in ("openai", "anthropic"):
+            async with client_of(endpoint(server.url, provider=provider), max_attempts=1) as client:
+                await call(client)
+
+    assert len(server.seen) == 2
+    assert "from-the-environment" not in str([seen.headers for seen in server.seen])
+
+
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
 async def test_reasoning_that_was_cut_before_the_answer_is_an_empty_cut_answer(field: str) -> None:
     message = {"content": None, field: "Let me think"}
@@ -322,6 +368,22 @@ async def test_an_unknown_length_leaves_the_answer_as_long_as_asked() -> None:
 
     assert answer.sampling.max_tokens == 4096
     assert [seen.path for seen in server.others] == ["/v1/models"]
+
+
+async def test_a_server_that_is_silent_about_its_length_still_answers_and_of_calls_together_one_asks() -> None:
+    def silent_about_itself(seen: Seen) -> bytes | None:
+        return None if seen.path == "/v1/models" else said()
+
+    async with (
+        raw_server(silent_about_itself, paths=["/v1/models", "/v1/chat/completions"]) as server,
+        client_of(endpoint(server.url, max_model_len=None), probe_s=0.2) as client,
+    ):
+        answers = await asyncio.gather(*(completed(client) for _ in range(8)))
+        told = await client.context_length()
+
+    assert [answer.attempts for answer in answers] == [()] * 8
+    assert told is None
+    assert [seen.path for seen in server.seen].count("/v1/models") == 2
 
 
 async def test_an_error_of_an_old_engine_without_an_envelope_is_understood() -> None:

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from services.contract.model_http import KEEP_ALIVE_S, http_client
-from services.contract.model_pools import POOL_SIZE, Pools
+from services.contract.model_pools import LONGEST_BODY, POOL_SIZE, Pools
 from tests.support.raw_http import RawServer, raw_server, response
 
 
@@ -43,6 +43,15 @@ async def test_a_place_is_free_again_however_its_request_ended() -> None:
         await asyncio.gather(hanging, return_exceptions=True)
 
     assert [pool.busy for pool in pools._pools] == [0, 0]
+
+
+async def test_a_response_without_end_is_broken_off_before_it_fills_the_memory() -> None:
+    async with (
+        raw_server([response("x" * (LONGEST_BODY + 1))]) as server,
+        httpx2.AsyncClient(transport=pools_of(1), timeout=30) as client,
+    ):
+        with pytest.raises(httpx2.ReadError, match="longer than 64000000 bytes"):
+            await post(client, server)
 
 
 async def test_more_requests_than_places_are_all_answered() -> None:

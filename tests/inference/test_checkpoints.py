@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from services.inference.checkpoints import found
+from services.inference.checkpoints import ARCHITECTURES, found
+from services.inference.engines.rope import stretched
 from services.inference.failures import UsageError
 from services.inference.presets import Lengths, Mla, Preset, Shape, catalogue
 
@@ -25,6 +29,17 @@ QWEN3 = {
     "max_position_embeddings": 40960,
     "torch_dtype": "bfloat16",
 }
+MLA = {"kv_lora_rank": 512, "qk_rope_head_dim": 64}
+OPTIONAL = (
+    "rope_scaling",
+    "rope_theta",
+    "quantization_config",
+    "layer_types",
+    "num_experts",
+    "num_key_value_heads",
+    "dtype",
+)
+HOSTILE_KEYS = ("quant_method", "bits", "format", "config_groups", "weights", "weight_block_size", "rope_theta")
 LLAMA = QWEN3 | {"model_type": "llama", "head_dim": None, "max_position_embeddings": 16384}
 
 
@@ -213,6 +228,73 @@ def test_what_cannot_be_planned_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(UsageError, match=says):
         preset(tmp_path, config, files=files)
+
+
+NUMBERS = (
+    "num_hidden_layers",
+    "num_attention_heads",
+    "hidden_size",
+    "vocab_size",
+    "max_position_embeddings",
+    "head_dim",
+)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 2**70) | st.floats() | st.sampled_from(["", "64", "fp8", "\0"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(HOSTILE_KEYS), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(
+    kind=st.sampled_from(sorted(ARCHITECTURES)),
+    odd=st.dictionaries(st.sampled_from([*NUMBERS, *OPTIONAL]), ANYTHING, min_size=1, max_size=3),
+)
+@example(kind="qwen3", odd={"rope_scaling": [1]})
+@example(kind="qwen3", odd={"num_attention_heads": 0, "head_dim": None})
+@example(kind="qwen3", odd={"model_type": {}})
+@example(kind="qwen3", odd={"quantization_config": "fp8"})
+def test_whatever_a_config_holds_is_planned_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, odd: dict[str, Any]
+) -> None:
+    place = checkpoint(tmp_path_factory.mktemp("odd"), QWEN3 | MLA | {"model_type": kind} | odd)
+
+    with suppress(UsageError):
+        assert found(str(place), KNOWN).lengths.max_positions >= 1
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        "[1]",
+        "{",
+        "[" * 100_000,
+        "{}",
+        '{"weight_map": []}',
+        '{"weight_map": {"x": 1}}',
+        '{"weight_map": {"x": {}}}',
+        '{"weight_map": {"x": "../../../etc/passwd"}}',
+        '{"weight_map": {"x": "/etc/passwd"}}',
+    ],
+)
+def test_an_index_that_names_no_files_of_the_folder_is_refused(tmp_path: Path, index: str) -> None:
+    place = checkpoint(tmp_path, QWEN3)
+    (place / "model.safetensors.index.json").write_text(index)
+
+    with pytest.raises(UsageError, match=r"model\.safetensors\.index\.json"):
+        found(str(place), KNOWN)
+
+
+@pytest.mark.parametrize(
+    "rope",
+    [{"rope_theta": 1e6}, {"rope_parameters": {"rope_theta": 1e6, "rope_type": "default"}, "rope_scaling": None}],
+)
+def test_the_rotary_base_is_read_so_that_a_checkpoint_can_be_stretched(tmp_path: Path, rope: dict[str, Any]) -> None:
+    read = preset(tmp_path, QWEN3 | rope)
+
+    longer = stretched(read, "yarn:2.0")
+
+    assert (read.lengths.rope_theta, read.lengths.native) == (1e6, 40960)
+    assert longer.lengths.max_positions == 81_920
 
 
 def test_missing_files_of_the_index_are_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from services.inference.cli import main
 from services.inference.failures import InferenceError
-from services.inference.launchers.compose_file import check
+from services.inference.launchers.compose_file import ComposeFile, Service, check, render
 
 
 def compose(*options: str) -> Result:
@@ -190,7 +193,7 @@ def test_a_local_checkpoint_is_mounted_and_nothing_is_fetched(tmp_path: Path) ->
         "vocab_size": 512,
     }
     more = {"num_key_value_heads": 2, "head_dim": 32, "intermediate_size": 256, "max_position_embeddings": 2048}
-    place = tmp_path / "cost$5"
+    place = tmp_path / "cost$5:a b"
     place.mkdir()
     (place / "config.json").write_text(json.dumps(config | more))
     (place / "model.safetensors").write_bytes(b"0" * 1000)
@@ -199,7 +202,10 @@ def test_a_local_checkpoint_is_mounted_and_nothing_is_fetched(tmp_path: Path) ->
     services = written(str(place), *options)["services"]
 
     assert list(services) == ["vllm-0"]
-    assert services["vllm-0"]["volumes"] == ["hf-cache:/models", f"{tmp_path}/cost$$5:/models/local/mine:ro"]
+    assert services["vllm-0"]["volumes"] == [
+        "hf-cache:/models",
+        {"type": "bind", "source": f"{tmp_path}/cost$$5:a b", "target": "/models/local/mine", "read_only": True},
+    ]
     assert services["vllm-0"]["command"][2] == "/models/local/mine"
 
 
@@ -237,6 +243,10 @@ def test_without_docker_the_schema_checks_the_file(monkeypatch: pytest.MonkeyPat
         (("deepseek-v3", "--gpu", "h100-80", "--count", "8"), 3, "--force writes it all the same"),
         (("qwen3-32b", "--gpu", "h200-141", "--publish", "8000"), 2, "--publish takes ADDRESS:PORT"),
         (("qwen3-32b", "--gpu", "h200-141", "--publish", "127.0.0.1:70000"), 2, "--publish takes ADDRESS:PORT"),
+        (("qwen3-32b", "--gpu", "h200-141", "--publish", "${HOME}:80"), 2, "--publish takes ADDRESS:PORT"),
+        (("qwen3-32b", "--gpu", "h200-141", "--consumer", "vllm-0"), 2, "no name of a service of another file"),
+        (("qwen3-32b", "--gpu", "h200-141", "--consumer", "fetch"), 2, "no name of a service of another file"),
+        (("qwen3-32b", "--gpu", "h200-141", "--consumer", "a b;$x"), 2, "no name of a service of another file"),
         (("qwen3-32b", "--gpu", "h200-141", "--engine", "transformers"), 2, "no image is known for transformers"),
         (("qwen3-32b-awq", "--gpu", "cpu", "--force"), 2, "a CPU build runs with"),
         (("qwen3-32b", "--gpu", "h200-141", "--gpu-ids", "0", "0"), 2, "named twice"),
@@ -250,12 +260,88 @@ def test_what_cannot_be_is_refused_with_the_reason(options: tuple[str, ...], cod
     assert (result.exit_code, says in result.output) == (code, True), result.output
 
 
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    result = compose(*FOUR, "-o", str(tmp_path / "file" / "x.yaml"))
+
+    assert (result.exit_code, f"--output: cannot write {tmp_path}/file/x.yaml: " in result.output) == (2, True)
+
+
+HOSTILE = (
+    *(
+        "1e3",
+        "0o17",
+        "12e4567",
+        "+.5e1",
+        "0x1F",
+        "yes",
+        "null",
+        "~",
+        "$HOME ${X:-y} $(id)",
+        "a: b # c",
+        "- x",
+        "{a: [b",
+    ),
+    *("*a", "&a", "'; rm -rf / #", '"q"', "two\nlines: x\n- y", " blanks ", "\ttab"),
+)
+
+
+def test_values_reach_the_container_as_they_were_typed() -> None:
+    arguments = [word for number, text in enumerate(HOSTILE) for word in ("--engine-arg", f"x{number}={text}")]
+    options = ("--model-name", "0o17", "--revision", "1e3", *arguments)
+
+    result = compose(*FOUR, *options, "-o", "-")  # docker, where it is, reads YAML 1.2 and refuses a number as a word
+
+    services = yaml.safe_load(result.stdout)["services"]
+    words = services["vllm-0"]["command"]
+    assert services["fetch"]["command"][4] == "1e3"
+    assert (words[4], words[6], services["vllm-0"]["labels"]["assay.model"]) == ("1e3", "0o17", "0o17")
+    assert words[-2 * len(HOSTILE) + 1 :: 2] == [text.replace("$", "$$") for text in HOSTILE]
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.from_regex(
+    r"[-+.0-9exob_:]{1,8}", fullmatch=True
+)
+
+
+@given(words=st.lists(TEXTS, max_size=4), key=TEXTS)
+@example(words=["1e3", "0o17", "1:30", ".inf", "2001-01-01"], key="=")
+def test_whatever_words_a_file_holds_come_back_and_no_plain_one_is_a_number(words: list[str], key: str) -> None:
+    file = ComposeFile(name="x", services={"a": Service(command=tuple(words), labels={"k": key})}, networks={})
+
+    text = render(file, comment=f"about {key}\n{key}")
+
+    try:
+        read = yaml.load(text, Loader=yaml.CSafeLoader)
+    except yaml.YAMLError:  # YAML cannot hold some characters, not even in a comment; the file is then refused
+        with pytest.raises(InferenceError, match="would be wrong"):
+            check(text)
+        return
+    assert read["services"]["a"].get("command", []) == words
+    assert read["services"]["a"]["labels"] == {"k": key}
+    assert not re.search(r"^ +- [0-9+.]", text, re.MULTILINE)
+
+
 def test_gpus_that_are_left_over_are_named() -> None:
     result = compose("qwen3-32b", "--gpu", "h200-141", "--gpu-ids", "4", "5", "6", "--num-servers", "2", "-o", "-")
 
     assert "not used: GPU 6" in result.stderr
     services = yaml.safe_load(result.stdout)["services"]
     assert [devices(services[name])[0]["device_ids"] for name in ("vllm-0", "vllm-1")] == [["4"], ["5"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "count"), [(("--num-servers", "20"), 8), (("--count", "16"), 8), (("--num-servers", "3"), 3)]
+)
+def test_one_machine_has_no_more_gpus_than_a_node(options: tuple[str, ...], count: int) -> None:
+    result = compose("qwen3-32b", "--gpu", "h200-141", "--tp", "1", *options, "-o", "-")
+
+    services = yaml.safe_load(result.stdout)["services"]
+    assert [devices(services[name])[0]["device_ids"] for name in services if name != "fetch"] == [
+        [str(index)] for index in range(count)
+    ]
+    assert ("8 GPUs hold 8 servers of TP 1, not 20" in result.stderr) == ("20" in options)
 
 
 @pytest.mark.parametrize("text", ["services: [", "name: x\nservices: {a: {privileged: true}}\nnetworks: {}\n"])

@@ -61,6 +61,7 @@ def test_json_holds_what_the_text_says() -> None:
         (["qwen-32b", "--gpu", "h100-80"], 2),
         (["qwen3-32b", "--gpu", "h100-81"], 2),
         (["qwen3-32b", "--gpu", "h100-80", "--gpu-memory-utilization", "2"], 2),
+        (["qwen3-32b", "--gpu", "h100-80", "--gpu-memory-utilization", "nan"], 2),
         (["qwen3-32b", "--gpu", "h100-80", "--tp", "0"], 2),
         ([], 2),
     ],

@@ -91,6 +91,25 @@ async def test_a_port_where_nobody_listens_is_unreachable() -> None:
         ({"models": response("", status=404)}, "no_models", "its /v1/models says HTTP 404"),
         ({"models": response({"data": []})}, "wrong_model", "it serves nothing, not X"),
         ({"models": response("no", status=401)}, "unauthorised", "answers 401 to /v1/models: it wants a key"),
+        ({"models": response({"data": [{"id": "a\x1b[2J\nb"}]})}, "wrong_model", "it serves a [2J b, not X"),
+        (
+            {"models": response({"data": [{"id": f"m{number}"} for number in range(90)]})},
+            "wrong_model",
+            "it serves m0, m1, m2, m3, m4, m5, m6, m7 and 82 more, not X",
+        ),
+        (
+            {"health": response("\x1b]0;title\x07 no", status=503)},
+            "unhealthy",
+            "its /health says HTTP 503: ]0;title no",
+        ),
+        (
+            {"health": response("é", status=503, headers={"content-type": "text/plain; charset=zlib_codec"})},
+            "unhealthy",
+            "its /health says HTTP 503: é",
+        ),
+        ({"health": response("x" * 3_000_000)}, "unhealthy", "/health: an answer of more than 1 MiB"),
+        ({"models": response("x" * 3_000_000)}, "no_models", "/v1/models: an answer of more than 1 MiB"),
+        ({"completions": response("x" * 3_000_000)}, "not_generating", "completions: an answer of more than 1 MiB"),
         ({"completions": response({"choices": []})}, "not_generating", "an answer without a token"),
         ({"completions": response("[]")}, "not_generating", "an answer without a token"),
         (
@@ -164,6 +183,27 @@ async def test_the_key_goes_to_the_server_and_its_refusal_is_named() -> None:
 
     assert right.ready
     assert wrong.problem.endswith("answers 401 to /v1/models: the key given is not accepted")
+
+
+async def test_a_key_that_no_header_can_hold_is_named_and_any_other_is_sent_as_it_is() -> None:
+    async with raw_server(server(), paths=PATHS) as raw:
+        odd, broken = [await probe(raw.url, served_name="X", key=key) for key in ("clé", "a\nb")]
+
+        assert raw.seen[0].headers["authorization"] == "Bearer clé"
+    assert odd.ready
+    assert (broken.condition, "the key holds a character that no header can" in broken.problem) == (
+        "unauthorised",
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[abc:80/v1", "http://[[a:b]:80/v1", "http://:80/v1", "http://a\0b:80/v1", "http://a..b:1"]
+)
+async def test_a_url_that_leads_nowhere_is_a_server_that_is_not_ready(url: str) -> None:
+    readiness = await probe(url, served_name="X")
+
+    assert (readiness.condition, bool(readiness.problem)) == ("unreachable", True)
 
 
 async def test_the_key_never_follows_a_redirect() -> None:

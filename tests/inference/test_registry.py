@@ -164,6 +164,25 @@ def test_a_killed_writer_leaves_a_whole_file_and_no_lock(tmp_path: Path) -> None
     assert sorted(file.name for file in tmp_path.iterdir()) == ["services.txt", "services.txt.lock"]
 
 
+def test_only_copies_of_killed_writers_are_cleared_away(tmp_path: Path) -> None:
+    strangers = {
+        ".services.txt.swp",
+        ".services.txt.bak",
+        "services.txt.old.tmp",
+        "services.txt.bak",
+        ".services.txt.1",
+    }
+    copies = {".services.txt.0123456789ab", "services.txt.77.tmp", "services.txt.77_3.tmp"}
+    for name in strangers | copies:
+        (tmp_path / name).touch()
+    (tmp_path / "services.txt.78.tmp").mkdir()
+
+    Registry(tmp_path / "services.txt").put(line())
+
+    left = {file.name for file in tmp_path.iterdir()}
+    assert left == strangers | {"services.txt", "services.txt.lock", "services.txt.78.tmp"}
+
+
 def test_a_lock_that_is_held_too_long_is_an_error_that_names_its_holder(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "services.txt", lock_timeout_s=0.1)
     registry.put(line("1"))
@@ -225,6 +244,18 @@ def test_facts_of_another_user_name_no_files(tmp_path: Path) -> None:
     assert registry.facts("1") == ServerFacts(id="1", engine="vllm", served_name="m")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may act as somebody else")
+def test_what_another_user_may_not_change_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "services.txt")
+    registry.put(line("1"), ServerFacts(id="1", engine="vllm", served_name="m"))
+    worker = FORK.Process(target=_forget_as_somebody_else, args=(registry,))
+    worker.start()
+    worker.join(30)
+
+    assert worker.exitcode == 7
+    assert registry.facts("1") is not None
+
+
 def test_broken_facts_are_as_good_as_none(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "services.txt")
     (tmp_path / "services.txt.d").mkdir()
@@ -267,6 +298,17 @@ def _put_for_ever(path: Path, writing: int) -> None:
         number += 1
         Registry(path).put(line(f"local-{os.getpid()}-{number % 3}", status="running" if number % 2 else "starting"))
         os.write(writing, b".")
+
+
+def _forget_as_somebody_else(registry: Registry) -> None:
+    os.chdir(registry.path.parent)  # by which no folder above must be open to others
+    registry.path.parent.chmod(0o755)
+    os.seteuid(54_321)
+    try:
+        Registry(Path("services.txt")).forget("1")
+    except RegistryPlaceError as error:
+        os._exit(7 if "1.json: Permission denied" in str(error) else 8)
+    os._exit(0)
 
 
 @contextmanager

@@ -110,6 +110,37 @@ def test_a_registry_of_yesterday_does_not_end_the_wait(registry: Registry) -> No
     assert "not ready within 0.3 s" in result.output
 
 
+def test_a_job_that_was_cancelled_before_is_no_failure(registry: Registry, tmp_path: Path) -> None:
+    """The script of a job writes 143 when it is told to end."""
+    log = tmp_path / "engine.err"
+    log.write_text("words of yesterday\n")
+    registry.put(replace(service("http://127.0.0.1:1/v1", "7", status="stopped"), exit_code="143"), facts("7", log=log))
+
+    result = inference("wait", "--timeout", "0.3", "--check-interval", "0.1")
+
+    assert result.exit_code == 4
+    assert "not ready within 0.3 s" in result.output
+    assert "words of yesterday" not in result.output
+
+
+def test_wait_reads_what_the_engine_of_a_job_measured_and_warns_when_the_plan_was_wrong(
+    registry: Registry, tmp_path: Path
+) -> None:
+    (tmp_path / "vllm_7_n1.out").write_text("vLLM API server version 0.33.0\nGPU KV cache size: 1,234 tokens\n")
+    noted = facts("7", log=tmp_path / "vllm_7_%N.err").model_copy(
+        update={"engine": "vllm", "version": None, "output": f"{tmp_path}/vllm_7_%N.out", "kv_planned_tokens": (10, 20)}
+    )
+    with running_engine() as engine:
+        registry.put(service(engine.url, "7"), noted)
+        first, again = [inference("wait", "--timeout", "20") for _ in range(2)]
+
+    known = registry.facts("7")
+    assert known is not None
+    assert (known.version, known.kv_measured_tokens, first.exit_code) == ("0.33.0", 1234, 0)
+    assert "warning: 7: the engine's KV cache holds 1234 tokens, and the plan foretold 10 to 20" in first.output
+    assert "warning: 7" not in again.output
+
+
 # list
 
 
@@ -217,6 +248,32 @@ def test_prune_removes_old_ends_with_their_logs_and_keeps_the_rest(registry: Reg
     assert [line.job_id for line in registry.lines()] == ["local-3-3", "local-4-4", "theirs-5"]
     assert registry.noted() == ["local-3-3", "local-4-4"]
     assert [log.exists() for log in logs.values()] == [False, True]
+
+
+def test_prune_removes_the_logs_of_jobs_whose_names_hold_the_node(registry: Registry, tmp_path: Path) -> None:
+    folder = tmp_path / "100%N"
+    folder.mkdir()
+    noted = str(folder).replace("%", "%%") + "/vllm_7_%N"
+    registry.put(replace(service("http://127.0.0.1:1/v1", "7", status="stopped"), end_time="0", exit_code="0"))
+    registry.note(facts("7").model_copy(update={"log": f"{noted}.err", "output": f"{noted}.out"}))
+    names = ("vllm_7_n1.err", "vllm_7_n2.err", "vllm_7_n2.out", "vllm_77_n1.err", "vllm_7_%N.txt")
+    for name in names:
+        (folder / name).touch()
+
+    inference("list", "--prune", "7")
+
+    assert [name for name in names if (folder / name).exists()] == ["vllm_77_n1.err", "vllm_7_%N.txt"]
+
+
+def test_names_that_others_wrote_command_no_terminal(registry: Registry) -> None:
+    registry.path.write_bytes(b"9|h|10.0.0.1|80|/m/\x1b[2J\xe9\tx|now|stopped\n")
+
+    listed, waited = process("list"), process("wait", "--timeout", "0")
+
+    assert (listed.returncode, waited.returncode) == (0, 4)
+    for shown in (listed.stdout, waited.stdout):
+        assert "/m/ [2J  x" in shown or "/m/ [2J x" in shown
+        assert "\x1b" not in shown
 
 
 def test_the_registry_is_named_by_option_or_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,7 +174,7 @@ def test_an_interrupted_evaluation_says_so_and_leaves_no_server(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--model-path", "qwen3-23b", "--benchmarks", "humaneval"], 2, "nearest: qwen3-32b"),
+        (["--model-path", "qwen3-23b", "--benchmarks", "humaneval"], 2, "unknown model 'qwen3-23b'; nearest: qwen3-"),
         (
             ["--model-path", "reference", "--benchmarks", "options", "--num-tasks", "1", "--dry-run"],
             2,

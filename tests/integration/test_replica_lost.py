@@ -6,8 +6,7 @@ import asyncio
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,27 +16,16 @@ from services.contract.conversation import Transcript
 from services.contract.model_client import ModelClient
 from services.contract.model_replicas import KNOCK_S
 from services.contract.results import TaskResult
+from services.inference.reference_engine.app import Settings
 from services.runner.journal import FILE_NAME, Journal
 from tests.contract.calling import KEY, client_of, completed, endpoint, in_, until
-from tests.support.engine import engine_process
+from tests.support.engine import engine_process, running_engine
 from tests.support.processes import BIN, service
 
-TASKS = 500
-KILL_AFTER = 100
+TASKS = 150
+KILL_AFTER = 30
 """Rows."""
 DEADLINE_S = 120.0
-
-
-@contextmanager
-def engines(folder: Path, count: int, *options: str) -> Iterator[list[tuple[subprocess.Popen[str], str]]]:
-    """Reference engines in processes of their own, with their base URLs."""
-    with ExitStack() as stack:
-        started = []
-        for number in range(count):
-            place = folder / f"engine-{number}"
-            place.mkdir()
-            started.append(stack.enter_context(engine_process(place, *options)))
-        yield started
 
 
 def kill_when_under_way(folder: Path, engine: subprocess.Popen[str]) -> None:
@@ -80,7 +68,9 @@ def kept(folder: Path) -> tuple[float, list[TaskResult], list[Transcript]]:
 
 @pytest.mark.slow
 def test_a_run_survives_the_loss_of_one_of_two_model_servers_and_its_rows_say_where_calls_moved(tmp_path: Path) -> None:
-    with engines(tmp_path, 2, "--latency", "0.05") as [(lost, lost_url), (_, other_url)]:
+    settings = Settings(latency_s=0.05)
+    with engine_process(tmp_path, "--latency", "0.05") as (lost, lost_url), running_engine(settings=settings) as other:
+        other_url = other.url
         variables = {
             "OPENAI_API_BASE": f"{lost_url},{other_url}",
             "LLM_MODEL": "reference",
@@ -124,8 +114,8 @@ async def asked(client: ModelClient, trials: range, *, at: float) -> list[str]:
 
 async def test_one_of_three_servers_that_was_killed_is_in_use_again_after_its_restart(tmp_path: Path) -> None:
     later = 0.0
-    with engines(tmp_path, 3) as [(first, url), (_, second), (_, third)]:
-        place = endpoint(url, urls=(url, second, third))
+    with engine_process(tmp_path) as (first, url), running_engine() as second, running_engine() as third:
+        place = endpoint(url, urls=(url, second.url, third.url))
         async with client_of(place, clock=lambda: in_(later)) as client:
             before = await asked(client, range(60), at=later)
             first.kill()
@@ -140,6 +130,6 @@ async def test_one_of_three_servers_that_was_killed_is_in_use_again_after_its_re
                 await asked(client, range(60), at=later)
                 after = await asked(client, range(60), at=later)
 
-    assert set(during) == {second, third}
+    assert set(during) == {second.url, third.url}
     assert all(now == then for now, then in zip(during, before, strict=True) if then != url)
     assert after == before

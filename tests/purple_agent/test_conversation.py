@@ -74,6 +74,16 @@ async def test_an_answer_is_one_artifact_and_a_completed_status_that_carries_no_
     )
 
 
+async def test_an_answer_is_not_lost_over_a_fingerprint_without_end() -> None:
+    said = {**completion("42"), "system_fingerprint": "x" * 10_000}
+    async with model_server(lambda _body, _number: said) as model, on_model(model.url) as peer:
+        reply = await peer.ask("What is 6 x 7?")
+
+    assert reply.text == "42"
+    assert reply.model is not None
+    assert reply.model.fingerprint == "x" * 500
+
+
 async def test_reasoning_is_neither_sent_nor_remembered() -> None:
     async with model_server(say("<think>Is it 41?</think>\n42")) as model, on_model(model.url) as peer:
         conversation = peer.client.conversation()

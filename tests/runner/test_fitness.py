@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
+import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -220,6 +223,15 @@ async def test_an_endpoint_is_asked_once_a_command(tmp_path: Path) -> None:
     assert asked.read("calls").count("doctor") == 1
 
 
+async def test_an_endpoint_is_asked_once_for_each_key(tmp_path: Path) -> None:
+    asked = Asked(tmp_path, Examination(endpoints=(well(),)))
+
+    for key in ("first", "second", "first"):
+        await asked.about(purple(), TOLD | {"OPENAI_API_KEY": f"{key}-key"})
+
+    assert asked.read("keys") == "first-keysecond-key"
+
+
 async def test_one_lost_replica_among_others_is_said_and_all_of_them_lost_stops_the_run(tmp_path: Path) -> None:
     lost = ill("D01", DEAD, reachable=False)
     asked = Asked(tmp_path, Examination(endpoints=(well(), lost)))
@@ -252,12 +264,37 @@ async def test_a_doctor_who_breaks_down_or_is_not_there_costs_no_run(tmp_path: P
     broken = await asked.about(purple(), TOLD)
     asked.doctor = Doctor(program=None)
     missing = await asked.about(purple(), TOLD)
+    asked.doctor = Doctor(program=str(tmp_path / "answer"))  # which is no program
+    lame = await asked.about(purple(), TOLD)
 
     assert (broken["not_asked"], missing["not_asked"]) == (
         "the doctor failed (exit code 0): broken",
         "`inference` is not installed",
     )
+    assert "the doctor cannot be started" in lame["not_asked"]
     assert any("is not examined: `inference` is not installed" in line for line in asked.heard)
+
+
+def test_the_runners_image_has_the_doctors_script_without_the_doctor(tmp_path: Path) -> None:
+    services, programs = tmp_path / "services", tmp_path / "bin"
+    services.mkdir()
+    programs.mkdir()
+    for name in ("__init__.py", "contract", "runner"):
+        (services / name).symlink_to(ROOT / "services" / name)
+    (programs / "python").symlink_to(sys.executable)
+    (programs / "inference").touch()
+    path = f"{tmp_path}:{sysconfig.get_path('purelib')}"
+    code = "import services.runner.fitness as f; print(f.found_program())"
+
+    def found(**environment: str) -> str:
+        done = subprocess.run(
+            [programs / "python", "-c", code], cwd=tmp_path, env=environment, capture_output=True, check=True, text=True
+        )
+        return done.stdout.strip()
+
+    assert found(PYTHONPATH=path, PATH=str(programs)) == "None"
+    (services / "inference").symlink_to(ROOT / "services" / "inference")
+    assert found(PYTHONPATH=path, PATH="/bin") == str(programs / "inference")
 
 
 def test_a_record_of_another_time_is_no_reason_to_fail() -> None:

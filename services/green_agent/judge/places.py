@@ -20,7 +20,7 @@ from services.contract.endpoints import (
     endpoint_from_environment,
     normalised_url,
 )
-from services.green_agent.judge.prices import price_of
+from services.green_agent.judge.prices import alias_moves, price_of
 from services.green_agent.judge.settings import JudgeSettings
 
 _JUDGE_ONLY: Final = ("OPENAI_EVAL_API_KEY", "OPENAI_EVAL_API_BASE")
@@ -60,7 +60,8 @@ def _endpoint(settings: JudgeSettings, env: Mapping[str, str]) -> Endpoint:
                 update={"api_key": settings.api_key, "facts": {**endpoint.facts, "key": "llm_eval.api_key"}}
             )
     changes = {"temperature": settings.temperature, "max_model_len": settings.context_window}
-    return endpoint.model_copy(update={**changes, "price": price_of(endpoint)})
+    moving = {"alias": "moves: the provider changes the model behind this name"} if alias_moves(endpoint) else {}
+    return endpoint.model_copy(update={**changes, "price": price_of(endpoint), "facts": {**endpoint.facts, **moving}})
 
 
 def _adapted(settings: JudgeSettings, env: Mapping[str, str]) -> dict[str, str]:

@@ -43,10 +43,21 @@ class _Table(BaseModel):
 
 def price_of(endpoint: Endpoint, table: Path | None = None) -> Price | None:
     """The price of a model at its address; None where it is unknown. Raises PricesError."""
+    row = _row(endpoint, table)
+    return None if row is None else row.price
+
+
+def alias_moves(endpoint: Endpoint, table: Path | None = None) -> bool:
+    """The provider is known to change the model behind this name. Raises PricesError."""
+    row = _row(endpoint, table)
+    return row is not None and row.alias_moves
+
+
+def _row(endpoint: Endpoint, table: Path | None) -> Hosted | None:
     row = _hosted(_path() if table is None else table).get(endpoint.model)
     if row is None or row.provider != endpoint.provider or row.base_url.rstrip("/") not in endpoint.urls:
         return None
-    return row.price
+    return row
 
 
 def _path() -> Path:

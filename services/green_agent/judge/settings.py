@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.contract.endpoints import ApiKey
 
 Provider = Literal["openai", "anthropic"]
 
@@ -17,7 +19,7 @@ class JudgeMember(BaseModel):
     model: str
     provider: Provider | None = None
     api_base: str | None = None
-    api_key: SecretStr | None = None
+    api_key: ApiKey | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
 
 
@@ -34,7 +36,7 @@ class JudgeSettings(BaseModel):
     provider: Provider | None = None
     """openai: any compatible endpoint. Absent: openai when its key exists, else anthropic."""
     api_base: str | None = None
-    api_key: SecretStr | None = None
+    api_key: ApiKey | None = None
     context_window: int | None = Field(default=None, ge=1024)
     """Tokens; absent: what the endpoint reports, else 32,768 with a warning."""
     max_tokens: int | None = Field(default=None, ge=1)

@@ -49,7 +49,8 @@ def command(
     click.echo(json.dumps({"ended": done.ended, "left": done.left}) if as_json else _said(done.ended, registry))
     if done.left:
         raise InferenceError(
-            f"still alive after {timeout:g} s: {', '.join(done.left)}; try again with a longer --timeout"
+            f"still alive after {timeout:g} s: {', '.join(done.left)}; try again with a longer --timeout; SLURM jobs that "
+            "`inference up` did not start are never cancelled: `scancel` ends them"
         )
 
 

@@ -136,10 +136,10 @@ def _count(plan: Plan, gpu_ids: tuple[int, ...], num_servers: int | None) -> int
 
     if on_cpu(plan.request):
         return num_servers or 1
-    most = len(gpu_ids) // plan.tp if gpu_ids else (num_servers or plan.replicas)
-    count = max(1, min(num_servers or most, most))
+    here = len(gpu_ids) or plan.request.gpu.per_node
+    count = max(1, min(num_servers or plan.replicas, here // plan.tp))
     if num_servers is not None and count < num_servers:
-        _say(f"{len(gpu_ids)} GPUs hold {count} servers of TP {plan.tp}, not {num_servers}")
+        _say(f"{here} GPUs hold {count} servers of TP {plan.tp}, not {num_servers}")
     if idle := gpu_ids[count * plan.tp :]:
         _say(f"not used: GPU {', '.join(map(str, idle))}")
     return count
@@ -148,7 +148,7 @@ def _count(plan: Plan, gpu_ids: tuple[int, ...], num_servers: int | None) -> int
 def _write(
     plan: Plan, serving: Serving, options: ComposeOptions, *, count: int, output: Path | None, as_json: bool
 ) -> None:
-    from services.inference.failures import DoesNotFitError  # noqa: PLC0415 - keeps --help fast
+    from services.inference.failures import DoesNotFitError, UsageError  # noqa: PLC0415 - keeps --help fast
     from services.inference.launchers.compose_check import checked  # noqa: PLC0415
     from services.inference.launchers.compose_services import Wanted, compose_file, described, urls  # noqa: PLC0415
     from services.inference.presets import catalogue  # noqa: PLC0415
@@ -164,8 +164,11 @@ def _write(
         click.echo(text, nl=False)
         return
     path = output or Path("compose") / f"{plan.request.engine}.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--output: cannot write {path}: {error.strerror}") from error
     facts = {"file": str(path), "services": count, "urls": list(urls(wanted)), "checked_by": by}
     click.echo(
         json.dumps(facts) if as_json else f"{path}: {count} server(s) at {', '.join(urls(wanted))}; checked by {by}"

@@ -100,9 +100,11 @@ def _places(
     from services.inference.doctor.examination import Place  # noqa: PLC0415
     from services.inference.failures import UsageError  # noqa: PLC0415
 
-    if not urls and registry.exists():
-        return _of_registry(registry, model)
+    if anthropic and not urls:
+        raise UsageError("--anthropic needs the URL of the server")
     key = _key(key_file)
+    if not urls and registry.exists() and (found := _of_registry(registry, model, key)) is not None:
+        return found
     try:
         if not urls:
             return _of_environment(model, key)
@@ -113,11 +115,13 @@ def _places(
         raise UsageError(str(error)) from error
 
 
-def _of_registry(registry: Path, model: str | None) -> tuple[Sequence[Place], str | None]:
+def _of_registry(registry: Path, model: str | None, key: SecretStr | None) -> tuple[Sequence[Place], str | None] | None:
+    """Its running servers; None when none runs and the environment names others."""
     import asyncio  # noqa: PLC0415 - keeps --help fast
 
     from pydantic import SecretStr  # noqa: PLC0415
 
+    from services.contract.endpoints import agreed_urls  # noqa: PLC0415
     from services.contract.secrets import register_secret  # noqa: PLC0415
     from services.inference.doctor.examination import Place  # noqa: PLC0415
     from services.inference.failures import NotReadyError, UsageError  # noqa: PLC0415
@@ -127,6 +131,8 @@ def _of_registry(registry: Path, model: str | None) -> tuple[Sequence[Place], st
     found = asyncio.run(survey(Registry(registry)))
     running = [server for server in found.of(model) if server.status == "running"]
     targets = [target for server in running if (target := server.target()) is not None]
+    if not targets and agreed_urls(os.environ)[1]:
+        return None
     if not targets:
         raise NotReadyError(f"{registry} lists no running server; start one with `inference up`, or give a URL")
     names = {target.served_name for target in targets}
@@ -135,7 +141,7 @@ def _of_registry(registry: Path, model: str | None) -> tuple[Sequence[Place], st
         raise UsageError(f"{registry} lists servers of several models, {served}: choose one with --model")
     for target in targets:
         register_secret(target.key or "")
-    places = [Place(url=target.url, key=SecretStr(target.key) if target.key else None) for target in targets]
+    places = [Place(url=target.url, key=key or (SecretStr(target.key) if target.key else None)) for target in targets]
     # Servers of other tools are known by their path only: what they list decides.
     return places, names.pop()
 
@@ -154,6 +160,8 @@ def _of_environment(model: str | None, key: SecretStr | None) -> tuple[Sequence[
         )
     click.echo(f"servers of {source}", err=True)
     key = key or key_of(os.environ, "OPENAI_API_KEY")
+    if key is not None and not _is_key(key.get_secret_value()):
+        raise UsageError("OPENAI_API_KEY: expected a key alone, on one line")
     return [Place(url=url, key=key) for url in urls], model or os.environ.get("LLM_MODEL") or None
 
 
@@ -170,18 +178,30 @@ def _key(file: Path | None) -> SecretStr | None:
 
     if file is None:
         return None
-    key = (sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")).strip()
+    data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    key = data.decode(errors="replace").strip()
     if not key:
         raise click.UsageError(f"--api-key-file {file}: it is empty")
+    if not _is_key(key):
+        raise click.UsageError(f"--api-key-file {file}: expected a key alone, on one line")
     register_secret(key)
     return SecretStr(key)
+
+
+def _is_key(text: str) -> bool:
+    """It can stand in a header."""
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def _only(text: str | None) -> frozenset[str]:
     from services.inference.doctor.examination import CHECKS  # noqa: PLC0415
 
+    if text is None:
+        return frozenset()
     known = [check.id for check in CHECKS]
-    named = frozenset(part.strip().upper() for part in (text or "").split(",") if part.strip())
-    if unknown := sorted(named - set(known)):
-        raise click.UsageError(f"--only: no check {', '.join(unknown)}; there are {known[0]} to {known[-1]}")
+    named = frozenset(part.strip().upper() for part in text.split(",") if part.strip())
+    if not named or (unknown := sorted(named - set(known))):
+        raise click.UsageError(
+            f"--only: no check {', '.join(unknown) if named else 'is named'}; there are {known[0]} to {known[-1]}"
+        )
     return named

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from services.inference.wording import plain
+
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lines of aligned columns; an empty cell is shown as `-`."""
-    cells = [[cell or "-" for cell in row] for row in rows]
+    """Lines of aligned columns; an empty cell is shown as `-`. Cells hold what others wrote, so they are made printable."""
+    cells = [[plain(cell) or "-" for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (headers, *cells)]
     return "\n".join(line.rstrip() for line in lines)

@@ -38,13 +38,15 @@ def command(
 
     from services.contract.telemetry import configure  # noqa: PLC0415
     from services.inference.failures import NotReadyError  # noqa: PLC0415
+    from services.inference.measuring import measured  # noqa: PLC0415
     from services.inference.registry import Registry  # noqa: PLC0415
     from services.inference.waiting import wait_until_ready  # noqa: PLC0415
 
     configure("inference")
+    book = Registry(registry)
     waited = asyncio.run(
         wait_until_ready(
-            Registry(registry),
+            book,
             min_healthy=min_healthy,
             timeout_s=timeout,
             check_interval_s=check_interval,
@@ -52,6 +54,8 @@ def command(
             says=lambda words: click.echo(words, err=True),
         )
     )
+    for warning in filter(None, (measured(book, one.server) for one in waited.standings if one.ready)):
+        click.echo(warning, err=True)
     tails = {} if waited.enough else _tails(waited)
     click.echo(_as_json(waited, tails) if as_json else _as_text(waited, tails, registry))
     if not waited.enough:
@@ -61,7 +65,7 @@ def command(
 
 def _tails(waited: Waited) -> dict[str, str]:
     """The end of the log of each server that never becomes ready."""
-    return {one.server.id: tail for one in waited.standings if one.over and (tail := one.server.tail())}
+    return {one.server.id: tail for one in waited.failed if (tail := one.server.tail())}
 
 
 def _as_text(waited: Waited, tails: dict[str, str], registry: Path) -> str:

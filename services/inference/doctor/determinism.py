@@ -9,7 +9,7 @@ from typing import Final
 
 from services.inference.doctor import cures
 from services.inference.doctor.asking import THINK, Ask, Said, user
-from services.inference.doctor.subject import Result, Subject, passed
+from services.inference.doctor.subject import Result, Subject, passed, skipped
 
 REPEATS: Final = 5
 BATCH: Final = 16
@@ -26,6 +26,8 @@ async def repeats(subject: Subject) -> Result:
     among = await asyncio.gather(*map(subject.said_now, asked))
     batched = [said for ask, said in zip(asked, among, strict=True) if ask is same]
     common = Counter(said.text for said in alone).most_common(1)[0][0]
+    if not common:
+        return skipped("nothing was said that could be compared")
     share_alone, share_batched = _share(alone, common), _share(batched, common)
     subject.facts |= {"equal_alone": share_alone, "equal_in_batch": share_batched}
     seen = f"equal texts: {share_alone} alone, {share_batched} in a batch of {BATCH}"

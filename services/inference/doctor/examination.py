@@ -19,11 +19,15 @@ from services.inference.doctor.openai_speech import OpenAISpeech
 from services.inference.doctor.subject import RefusedError, Result, Subject, failed, skipped, warned
 from services.inference.failures import ExitCode
 from services.inference.presets import EngineName, Preset
+from services.inference.wording import plain
 
 DEADLINE_S: Final = 30.0
 _MAX_SEEN: Final = 300
 _UNREACHABLE: Final = "start the server, or correct the address; `inference list` shows those of the registry"
-_SILENT: Final = "the server takes too long: is it overloaded, still loading, or stuck? Read the end of its log"
+_SILENT: Final = (
+    "the server takes too long: is it overloaded, still loading, or stuck? Read the end of its log; a slow one gets more time by"
+    " --timeout SECONDS"
+)
 _BROKEN: Final = "the connection broke: the server died, or a proxy closed it; read the end of its log"
 
 
@@ -143,7 +147,7 @@ class _Examination:
             model=self._subject.model,
             reachable=self._reachable,
             findings=tuple(findings),
-            facts={name: redact(value) for name, value in sorted(self._subject.facts.items())},
+            facts={name: one_line(value) for name, value in sorted(self._subject.facts.items())},
         )
 
     async def _checked(self, check: Check) -> Finding | None:
@@ -192,5 +196,5 @@ class _Examination:
 
 def one_line(text: str, *, most: int = _MAX_SEEN) -> str:
     """The text redacted, on one line, printable and not too long."""
-    flat = " ".join("".join(mark if mark.isprintable() else " " for mark in redact(text)).split())
+    flat = plain(redact(text)[: 4 * most])
     return flat if len(flat) <= most else f"{flat[: most - 3]}..."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from pydantic import JsonValue
 MAX_BODY: Final = 16 << 20
 """More of an answer is not read: no check needs it, and a stream may never end."""
 CONNECT_S: Final = 10.0
+_CREDENTIALS: Final = frozenset({"authorization", "x-api-key"})
+_LINE_END: Final = re.compile(r"\r\n|\n|\r")
+"""Of server-sent events. JSON may hold other marks that Python takes for the end of a line."""
 
 
 class NoAnswerError(Exception):
@@ -52,11 +56,14 @@ class Exchange:
     def __init__(self, base: str, headers: Mapping[str, str]) -> None:
         self.base = base
         self.root = base.removesuffix("/v1")
+        self._headers = dict(headers)
+        here = is_loopback(base)
         self._client = httpx.AsyncClient(
-            headers=dict(headers),
             timeout=httpx.Timeout(None, connect=CONNECT_S),
             limits=httpx.Limits(max_connections=64),
-            trust_env=not is_loopback(base),
+            trust_env=not here,
+            # Reading the certificates takes longer than half of the questions; a plain connection needs none.
+            verify=not (here and base.startswith("http:")),
             follow_redirects=False,
         )
 
@@ -71,9 +78,9 @@ class Exchange:
         async with self._sent("GET", url, None) as response:
             return Answer(status=response.status_code, text=await _read(response))
 
-    async def post(self, url: str, payload: Mapping[str, JsonValue]) -> Answer:
-        """Raises NoAnswerError."""
-        async with self._sent("POST", url, payload) as response:
+    async def post(self, url: str, payload: Mapping[str, JsonValue], *, anonymous: bool = False) -> Answer:
+        """`anonymous`: without the key. Raises NoAnswerError."""
+        async with self._sent("POST", url, payload, anonymous=anonymous) as response:
             return Answer(status=response.status_code, text=await _read(response))
 
     async def stream(self, url: str, payload: Mapping[str, JsonValue]) -> Streamed:
@@ -82,18 +89,20 @@ class Exchange:
             text, status = await _read(response), response.status_code
         if status != 200:
             return Streamed(status=status, text=text, chunks=(), done=False)
-        events = [line.removeprefix("data:").strip() for line in text.splitlines() if line.startswith("data:")]
+        lines = _LINE_END.split(text)
+        events = [line.removeprefix("data:").strip() for line in lines if line.startswith("data:")]
         done = bool(events) and events[-1] == "[DONE]"
         chunks = tuple(parsed(event) for event in events if event != "[DONE]")
         return Streamed(status=status, text=text, chunks=chunks, done=done)
 
     @asynccontextmanager
     async def _sent(
-        self, method: str, url: str, payload: Mapping[str, JsonValue] | None
+        self, method: str, url: str, payload: Mapping[str, JsonValue] | None, *, anonymous: bool = False
     ) -> AsyncIterator[httpx.Response]:
         body = None if payload is None else dict(payload)
+        headers = {name: value for name, value in self._headers.items() if not (anonymous and name in _CREDENTIALS)}
         try:
-            async with self._client.stream(method, url, json=body) as response:
+            async with self._client.stream(method, url, json=body, headers=headers) as response:
                 yield response
         except httpx.HTTPError as error:
             raise NoAnswerError(f"{type(error).__name__}: {error}".rstrip(": ")) from error

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from services.contract.json_schema import conforms
 from services.inference.doctor import cures
 from services.inference.doctor.asking import HELLO, JUDGE, PING, THINK, VERDICT, Ask, Said, UnreadableError, user
 from services.inference.doctor.exchange import parsed
-from services.inference.doctor.subject import RefusedError, Result, Subject, excerpt, failed, passed, warned
+from services.inference.doctor.subject import RefusedError, Result, Subject, excerpt, failed, passed, warned, worst
 
 _NO_SCHEMAS: Final = (
     "the engine does not decode by a schema: judge and agents need one that does (vLLM, SGLang, TensorRT-LLM do, through"
@@ -21,24 +23,22 @@ _KEYS: Final = ("enable_thinking", "thinking")
 
 async def schema(subject: Subject) -> Result:
     """D10: a JSON schema binds the answer, also where the model would say something else."""
-    cut: Result | None = None
-    for text in (JUDGE, HELLO):
-        ask = Ask(messages=user(text), max_tokens=subject.max_tokens, schema=VERDICT)
-        try:
-            said = await subject.said(ask)
-        except RefusedError as error:
-            if not error.by_request:
-                raise
-            return failed(f"{excerpt(text)}: {error}", _NO_SCHEMAS)
-        fault = _schema_fault(subject, said)
-        if fault is not None and fault.verdict == "fail":
-            return fault
-        cut = cut or fault
-    return cut or passed("valid, also where the model would say something else")
+    fault = worst(await asyncio.gather(*(_bound(subject, text) for text in (JUDGE, HELLO))))
+    return fault or passed("valid, also where the model would say something else")
+
+
+async def _bound(subject: Subject, text: str) -> Result | None:
+    try:
+        said = await subject.said(Ask(messages=user(text), max_tokens=subject.max_tokens, schema=VERDICT))
+    except RefusedError as error:
+        if not error.by_request:
+            raise
+        return failed(f"{excerpt(text)}: {error}", _NO_SCHEMAS)
+    return _schema_fault(subject, said)
 
 
 def _schema_fault(subject: Subject, said: Said) -> Result | None:
-    if said.content is None and said.reasoning is not None and _fits(said.reasoning):
+    if not (said.content or "").strip() and said.reasoning is not None and _fits(said.reasoning):
         return failed(f"the JSON comes in {said.reasoning_field}, content is null", cures.swallowed(subject))
     if said.content is not None and _fits(said.content):
         return None
@@ -60,32 +60,35 @@ def _fits(text: str) -> bool:
 async def reasoning(subject: Subject) -> Result:
     """D11: thoughts come in a field of their own and the answer in content, thinking on, off and by default."""
     keys = (subject.preset.template.thinking_key,) if subject.preset and subject.preset.template.thinking_key else _KEYS
+    modes = (("default", PING), ("default", THINK), ("off", PING), ("off", THINK), ("on", THINK))
+    answers = await asyncio.gather(*(_in_mode(subject, mode, text, keys) for mode, text in modes))
     seen: list[str] = []
-    problem: Result | None = None
-    for mode, text in (("default", PING), ("default", THINK), ("off", PING), ("off", THINK), ("on", THINK)):
-        template = None if mode == "default" else dict.fromkeys(keys, mode == "on")
-        ask = Ask(messages=user(text), max_tokens=subject.max_tokens, template=template)
-        try:
-            said = await subject.said(ask)
-        except RefusedError as error:
-            if mode == "default" or not error.by_request:
-                raise
+    for (mode, _), said in zip(modes, answers, strict=True):
+        if said is None:
             seen.append(f"{mode}: cannot be asked for")
-            continue
-        fault = _reasoning_fault(subject, said, mode)
-        if fault is not None and fault.verdict == "fail":
-            return fault
-        problem = problem or fault
-        if said.reasoning:
+        elif said.reasoning:
             subject.facts["reasoning_field"] = said.reasoning_field
             seen.append(f"{mode}: thoughts in {said.reasoning_field}")
-    return problem or passed("; ".join(dict.fromkeys(seen)) or "answers come without thoughts")
+    asked = zip(modes, answers, strict=True)
+    fault = worst(_reasoning_fault(subject, said, mode) for (mode, _), said in asked if said is not None)
+    return fault or passed("; ".join(dict.fromkeys(seen)) or "answers come without thoughts")
+
+
+async def _in_mode(subject: Subject, mode: str, text: str, keys: Sequence[str]) -> Said | None:
+    """None where the server does not let the mode be chosen."""
+    template = None if mode == "default" else dict.fromkeys(keys, mode == "on")
+    try:
+        return await subject.said(Ask(messages=user(text), max_tokens=subject.max_tokens, template=template))
+    except RefusedError as error:
+        if mode == "default" or not error.by_request:
+            raise
+        return None
 
 
 def _reasoning_fault(subject: Subject, said: Said, mode: str) -> Result | None:
     if any(mark in (said.content or "") for mark in _MARKS):
         return failed(f"thinking {mode}: thoughts in content: {excerpt(said.content)}", cures.reasoning_parser(subject))
-    if said.content or said.refusal or said.calls:
+    if (said.content or "").strip() or said.refusal or said.calls:
         return None
     if said.finish == "length":
         return warned(

@@ -6,17 +6,18 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from pydantic import Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue
 
 from services.contract.fitness import Finding, Fitness
 from services.inference.doctor import cures
-from services.inference.doctor.asking import QUOTE, Ask, UnreadableError, Wire, user, validated
-from services.inference.doctor.exchange import is_loopback
+from services.inference.doctor.asking import PING, QUOTE, Ask, UnreadableError, Wire, user, validated
+from services.inference.doctor.exchange import NoAnswerError, is_loopback
 from services.inference.doctor.subject import Result, Subject, failed, passed, refused, skipped, warned
 from services.inference.presets import EngineName, catalogue
+from services.inference.wording import brief, few
 
 TEMPLATE_DIGEST: Final = "template_digest"
 _OWNERS: Final[Mapping[str, EngineName]] = {
@@ -27,6 +28,7 @@ _OWNERS: Final[Mapping[str, EngineName]] = {
 }
 """`owned_by` of an engine's models."""
 _MUST_AGREE: Final = (
+    "model",
     "engine",
     "version",
     "system_fingerprint",
@@ -37,8 +39,10 @@ _MUST_AGREE: Final = (
     "reasoning_parser",
 )
 """Facts in which replicas of one model are the same."""
-_CACHE_INFO: Final = re.compile(r"^vllm:cache_config_info\{([^}]*)\}", re.MULTILINE)
-_LABEL: Final = re.compile(r'(\w+)="([^"]*)"')
+_LONGEST_NAME: Final = 300
+_CACHE_INFO: Final = re.compile(r"^vllm:cache_config_info\{([^}\n]{1,8000})\}", re.MULTILINE)
+_LABEL: Final = re.compile(r'(\w{1,80})="([^"]{0,80})"')
+_DIGITS: Final = 12
 _SGLANG_FACTS: Final = {
     "version": "version",
     "tp_size": "tp",
@@ -51,12 +55,20 @@ _SGLANG_FACTS: Final = {
 }
 
 
+def _tokens(value: JsonValue) -> JsonValue:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+_Tokens = Annotated[int | None, BeforeValidator(_tokens)]
+"""What is no number of tokens counts as not reported."""
+
+
 class _Card(Wire):
     id: str
     root: str | None = None
     owned_by: str | None = None
-    max_model_len: int | None = None
-    context_length: int | None = None
+    max_model_len: _Tokens = None
+    context_length: _Tokens = None
 
 
 class _Cards(Wire):
@@ -64,13 +76,17 @@ class _Cards(Wire):
 
 
 async def model(subject: Subject) -> Result:
-    """D01: the model that was asked for is the one that is served."""
+    """D01: the model that was asked for is the one that is served. Raises NoAnswerError for a server that is not ready."""
     answer = await subject.exchange.get(subject.exchange.base + subject.speech.models_path)
     if answer.status in {401, 403}:
         return failed(
             f"HTTP {answer.status}: the server wants a key{', and not this one' if subject.has_key else ''}",
             "give the key of this server with --api-key-file FILE; agents read OPENAI_API_KEY or ANTHROPIC_API_KEY",
         )
+    if answer.status >= 500:
+        raise NoAnswerError(f"/v1/models says {refused(answer)}")
+    if answer.status == 429 and subject.model is not None:
+        raise refused(answer)
     if answer.status in {404, 405} and subject.model is not None:
         # Some providers list nothing; whether the model is there shows when it is asked (D03).
         return warned(
@@ -88,7 +104,7 @@ async def model(subject: Subject) -> Result:
 
 
 def _chosen(subject: Subject, cards: Sequence[_Card]) -> Result:
-    names = ", ".join(card.id for card in cards[:20]) or "no model"
+    names = few([card.id for card in cards])
     if subject.model is None and len(cards) != 1:
         return failed(f"several models and none named: {names}", "name one of them with --model (agents: LLM_MODEL)")
     card = next((card for card in cards if subject.model in {None, card.id}), None)
@@ -101,6 +117,8 @@ def _chosen(subject: Subject, cards: Sequence[_Card]) -> Result:
             f"{subject.model!r} is not served; the server lists {names}",
             "name one of these with --model (agents: LLM_MODEL), or serve the model under that name with --served-model-name",
         )
+    if len(card.id) > _LONGEST_NAME or not card.id.isprintable():
+        return failed(f"no name of a model: {brief(card.id)}", "is this the address of a model server?")
     subject.model = card.id
     subject.served_len = card.max_model_len or card.context_length
     engine = _OWNERS.get((card.owned_by or "").casefold())
@@ -171,7 +189,7 @@ def _note_cache(subject: Subject, page: str) -> None:
         return
     labels = dict(_LABEL.findall(found[1]))
     blocks, size = labels.get("num_gpu_blocks", ""), labels.get("block_size", "")
-    if blocks.isdecimal() and size.isdecimal():
+    if blocks.isdecimal() and size.isdecimal() and len(blocks) < _DIGITS and len(size) < _DIGITS:
         subject.facts["kv_tokens"] = str(int(blocks) * int(size))
     kept = {"gpu_memory_utilization": "memory_fraction", "cache_dtype": "kv_dtype"}
     subject.facts |= {fact: labels[name] for name, fact in kept.items() if labels.get(name)}
@@ -180,21 +198,25 @@ def _note_cache(subject: Subject, page: str) -> None:
 async def door(subject: Subject) -> Result:
     """D18: who else can use the server."""
     if is_loopback(subject.exchange.base):
-        return passed("only this machine reaches it")
+        return passed("examined at a loopback address, which only this machine reaches")
     if subject.has_key:
-        return passed("a key was given")
+        answer = await subject.send(subject.payload(Ask(messages=user(PING), max_tokens=1, bare=True)), anonymous=True)
+        if answer.status in {401, 403}:
+            return passed("asks for a key")
+        if answer.status != 200:
+            return skipped(f"without the key it says {refused(answer)}")
     return warned(
-        "anybody who reaches the address can use the server: it asks for no key",
+        "anybody who reaches the address can use the server: it answers without a key",
         "start it with a key (vLLM: VLLM_API_KEY in its environment; `inference up --auth` on SLURM), or on an internal network",
     )
 
 
 def compared(found: Sequence[Fitness]) -> tuple[Fitness, ...]:
-    """D16 and D17 of replicas: what differs between the first and another makes the other one fail."""
+    """D16 and D17 of replicas: what differs between the first that said anything and another makes the other one fail."""
     if not found:
         return ()
-    first = found[0]
-    return (first, *(_beside(first, other) for other in found[1:]))
+    first = next((fitness for fitness in found if fitness.facts), found[0])
+    return tuple(fitness if fitness is first else _beside(first, fitness) for fitness in found)
 
 
 def _beside(first: Fitness, other: Fitness) -> Fitness:
@@ -215,7 +237,8 @@ def _beside(first: Fitness, other: Fitness) -> Fitness:
 
 
 def _difference(first: Fitness, other: Fitness, names: Sequence[str]) -> str:
-    pairs = {name: (first.facts.get(name), other.facts.get(name)) for name in names}
+    ours_, theirs_ = ({**one.facts, "model": one.model} for one in (first, other))
+    pairs = {name: (ours_.get(name), theirs_.get(name)) for name in names}
     return "; ".join(
         f"{name} {theirs[:64]} instead of {ours[:64]}"
         for name, (ours, theirs) in pairs.items()

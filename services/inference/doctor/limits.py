@@ -10,6 +10,8 @@ from services.inference.doctor.exchange import Answer
 from services.inference.doctor.subject import Result, Subject, excerpt, failed, passed, refused, skipped, warned
 
 _MARGIN: Final = 64
+_LONGEST: Final = 4_000_000
+"""Tokens; a prompt beyond a longer context is not sent."""
 _NEW_WORDING: Final = (
     "the model client would call this a bad request: report the wording, so that it joins the table of"
     " contract/model_errors.py"
@@ -20,7 +22,9 @@ async def overflows(subject: Subject) -> Result:
     """D13: a prompt that is too long, then an answer that may be too long. Raises RefusedError when it is too early to ask."""
     limit = subject.served_len or (subject.preset.lengths.max_positions if subject.preset else None)
     if limit is None:
-        return skipped("the length of the context is not known: give --preset, or --max-model-len")
+        return skipped("the length of the context is not known: give --preset")
+    if limit > _LONGEST:
+        return skipped(f"a context of {limit} tokens is too long to send a prompt beyond it")
     # No tokenizer makes one token of two words.
     words = " ".join([PING] * (limit + _MARGIN))
     prompt = await subject.send(subject.payload(Ask(messages=user(words), max_tokens=1)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
@@ -43,6 +44,12 @@ def failed(seen: str, cure: str) -> Result:
 def skipped(seen: str) -> Result:
     """It does not apply, or could not be asked."""
     return Result(verdict="skip", seen=seen)
+
+
+def worst(found: Iterable[Result | None]) -> Result | None:
+    """The first failure, else the first of the others; None when nothing was found."""
+    results = [result for result in found if result is not None]
+    return next((result for result in results if result.verdict == "fail"), results[0] if results else None)
 
 
 class RefusedError(Exception):
@@ -88,9 +95,9 @@ class Subject:
         """The request body of a question."""
         return self.speech.payload(self.model or "", ask)
 
-    async def send(self, payload: Json) -> Answer:
-        """One request as it stands. Raises NoAnswerError."""
-        return await self.exchange.post(self.exchange.base + self.speech.path, payload)
+    async def send(self, payload: Json, *, anonymous: bool = False) -> Answer:
+        """One request as it stands; `anonymous`: without the key. Raises NoAnswerError."""
+        return await self.exchange.post(self.exchange.base + self.speech.path, payload, anonymous=anonymous)
 
     async def said(self, ask: Ask) -> Said:
         """The answer to a question, asked once for all checks. Raises NoAnswerError, RefusedError, UnreadableError."""

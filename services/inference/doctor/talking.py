@@ -19,6 +19,9 @@ from services.inference.doctor.subject import (
 BUSY: Final = "the server turns requests away at this moment: lower the concurrency, or try later"
 TOLERANCE: Final = 16
 """Tokens of the prompt that may go uncounted: what the model client leaves free."""
+_FALSE_COUNTS: Final = (
+    "usage and context would be wrong: is there a proxy that counts by itself, or another model's tokenizer?"
+)
 _NOT_GENERATING: Final = (
     "the server is alive but not generating: read the end of its log, restart it, and look for memory that is used up"
 )
@@ -56,6 +59,10 @@ def _unanswered(answer: Answer) -> Result:
     }
     if answer.status == 429:
         return warned(str(fault), BUSY)
+    if answer.status < 400:
+        return failed(
+            str(fault), "the server sends questions elsewhere, and the key is not sent after: use that address"
+        )
     return failed(str(fault), cures.get(answer.status, _NOT_GENERATING))
 
 
@@ -72,6 +79,8 @@ async def stream(subject: Subject) -> Result:
             f"the stream has no {' and no '.join(missing)}",
             "a proxy that cuts streams, or an engine without stream_options: talk to the engine itself, or update it",
         )
+    if not whole.text.strip():
+        return failed(f"an empty answer, finish {whole.finish}: nothing to compare a stream with", _NOT_GENERATING)
     if _words(told) == _words(whole):
         return passed(f"{len(sent.chunks)} chunks say what the whole answer says")
     seen = f"streamed {excerpt(told.text)}, unstreamed {excerpt(whole.text)}"
@@ -95,15 +104,14 @@ async def usage(subject: Subject) -> Result:
             "no prompt_tokens or no completion_tokens in `usage`",
             "cost and context cannot be counted: update the engine",
         )
-    counted = await _counted(subject, ask)
     seen = f"prompt {said.prompt_tokens}, answer {said.completion_tokens} tokens"
+    if said.text and not (said.prompt_tokens > 0 and 0 < said.completion_tokens <= ask.max_tokens + TOLERANCE):
+        return failed(f"{seen}, for {excerpt(said.text)} with max_tokens {ask.max_tokens}", _FALSE_COUNTS)
+    counted = await _counted(subject, ask)
     if counted is None:
         return passed(f"{seen}; no /tokenize to compare with")
     if abs(counted - said.prompt_tokens) > TOLERANCE:
-        return failed(
-            f"{seen}; /tokenize counts {counted} for the prompt",
-            "usage and context would be wrong: is there a proxy that counts by itself, or another model's tokenizer?",
-        )
+        return failed(f"{seen}; /tokenize counts {counted} for the prompt", _FALSE_COUNTS)
     return passed(f"{seen}; /tokenize counts {counted}")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from services.contract.json_schema import conforms
@@ -17,29 +19,27 @@ from services.inference.doctor.subject import (
     failed,
     passed,
     warned,
+    worst,
 )
 
 Cure = Callable[[Subject], str]
 
 _CALL_ID: Final = "call_0123456789abcdef01234567"
 """As long as engines make them: some templates take nine characters only."""
+_NO_IDS: Final = "a tool's result cannot be told from another's: update the engine, or use another tool parser"
 _UPDATE: Final = "streamed calls lose or change their pieces: update the engine, or use another tool parser"
 
 
 async def forced(subject: Subject) -> Result:
     """D05: a tool that is named, and any tool where one is required. No model says hello by a call of its own."""
-    for choice, text in _FORCED.items():
-        if (fault := await _fault(subject, _ask(subject, text, choice), cures.forced_tool)) is not None:
-            return _told(fault, f"tool_choice {choice}")
-    return passed("a named and a required tool are called with valid arguments")
+    found = await asyncio.gather(*(_fault(subject, ask, cures.forced_tool) for ask in _forced(subject)))
+    return _of_forced(found, "") or passed("a named and a required tool are called with valid arguments")
 
 
 async def forced_stream(subject: Subject) -> Result:
     """D06: the same as streams."""
-    for choice, text in _FORCED.items():
-        if (fault := await _stream_fault(subject, _ask(subject, text, choice), cures.forced_tool)) is not None:
-            return _told(fault, f"tool_choice {choice}, streamed")
-    return passed("streamed as unstreamed")
+    found = await asyncio.gather(*(_stream_fault(subject, ask, cures.forced_tool) for ask in _forced(subject)))
+    return _of_forced(found, ", streamed") or passed("streamed as unstreamed")
 
 
 async def automatic(subject: Subject) -> Result:
@@ -78,20 +78,29 @@ async def result_turn(subject: Subject) -> Result:
             "the chat template cannot render a call and its result: use the template file for tools that belongs to this model"
             " (vLLM: --chat-template FILE; Mistral models: --tokenizer-mode mistral)",
         )
+    if call.id in {again.id for again in said.calls}:
+        return failed(f"two calls of one conversation have the id {excerpt(call.id)}", _NO_IDS)
     if not said.text and not said.calls:
         return failed("the answer after a tool's result is empty", cures.tool_parser(subject))
     return passed(f"answers {excerpt(said.content or said.text)}" if said.text else "calls again")
 
 
-_FORCED: Final[Mapping[ToolChoice, str]] = {"named": QUOTE, "required": HELLO}
+_FORCED: Final[Sequence[ToolChoice]] = ("named", "required")
+
+
+def _forced(subject: Subject) -> list[Ask]:
+    return [_ask(subject, HELLO, choice) for choice in _FORCED]
 
 
 def _ask(subject: Subject, text: str, choice: ToolChoice) -> Ask:
     return Ask(messages=user(text), max_tokens=subject.max_tokens, tools=True, tool_choice=choice)
 
 
-def _told(fault: Result, where: str) -> Result:
-    return Result(verdict=fault.verdict, seen=f"{where}: {fault.seen}", cure=fault.cure)
+def _of_forced(found: Sequence[Result | None], how: str) -> Result | None:
+    return worst(
+        None if fault is None else replace(fault, seen=f"tool_choice {choice}{how}: {fault.seen}")
+        for choice, fault in zip(_FORCED, found, strict=True)
+    )
 
 
 async def _fault(subject: Subject, ask: Ask, cure: Cure) -> Result | None:
@@ -132,7 +141,14 @@ def _judged(subject: Subject, said: Said, cure: Cure) -> Result | None:
             return failed(f"arguments are no JSON object: {excerpt(call.arguments)}", cure(subject))
         if not conforms(call.values, TICKER):
             return failed(f"arguments do not fit the strict schema: {excerpt(call.arguments)}", cure(subject))
-    return None
+    return _id_fault([call.id for call in said.calls])
+
+
+def _id_fault(ids: Sequence[str]) -> Result | None:
+    """A result goes back under the id of its call."""
+    if all(ids) and len(set(ids)) == len(ids):
+        return None
+    return failed(f"calls without an id of their own: {excerpt(', '.join(ids))}", _NO_IDS)
 
 
 def _instead(said: Said) -> str:

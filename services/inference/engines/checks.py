@@ -14,10 +14,16 @@ from services.inference.engines.environment import is_local
 from services.inference.engines.flags import named
 from services.inference.engines.rope import rope
 from services.inference.failures import UsageError
-from services.inference.planner import SAME_AS_CHECKPOINT, Plan
+from services.inference.planner import Plan
 from services.inference.presets import EngineName, Parsers, Preset
 
-DTYPES: Final = ("auto", "bfloat16", "float16", "half", "float32", "float")
+PARALLELISM: Final = frozenset(
+    {
+        *("pipeline-parallel-size", "pp-size", "pp", "data-parallel-size", "dp-size", "dp", "nnodes", "node-rank"),
+        *("prefill-context-parallel-size", "decode-context-parallel-size", "data-parallel-size-local"),
+    }
+)
+"""Ways to share a model that are not planned."""
 
 
 def refuse(engine: str, plan: Plan, reasons: Sequence[str]) -> None:
@@ -35,33 +41,6 @@ def parsers(plan: Plan, serving: Serving, engine: EngineName) -> Parsers:
         tools=tools if plan.request.tools else None,
         reasoning=serving.reasoning_parser or (row.reasoning if row else None),
     )
-
-
-def number_refusals(plan: Plan) -> list[str]:
-    """`--dtype` and `--quantization` that do not exist or contradict the checkpoint."""
-    request, checkpoint = plan.request, plan.request.preset.checkpoint
-    reasons = []
-    if request.dtype is not None and request.dtype not in DTYPES:
-        reasons.append(
-            f"--dtype {request.dtype}: no engine has it; dtype is {', '.join(DTYPES[:3])} or {DTYPES[4]}, "
-            "an 8-bit model is --quantization fp8 or another checkpoint"
-        )
-    if request.quantization is None or request.quantization in SAME_AS_CHECKPOINT[checkpoint.quant]:
-        return reasons
-    if request.quantization == "fp8" and checkpoint.quant == "none":
-        return reasons
-    stored = "16-bit weights" if checkpoint.quant == "none" else f"{checkpoint.quant} weights"
-    reasons.append(
-        f"--quantization {request.quantization}: the checkpoint has {stored}; only fp8 can be made of 16-bit weights "
-        "while loading, every other quantisation is another checkpoint (inference plan names them)"
-    )
-    return reasons
-
-
-def online_quantisation(plan: Plan) -> str | None:
-    """What `--quantization` is to be sent: fp8 of a 16-bit checkpoint, or None; checkpoints say themselves what they are."""
-    asked = plan.request.quantization
-    return asked if asked == "fp8" and plan.request.preset.checkpoint.quant == "none" else None
 
 
 def length_refusals(plan: Plan, serving: Serving) -> list[str]:
@@ -153,6 +132,11 @@ def argument_refusals(serving: Serving) -> list[str]:
     for key, value in serving.engine_args:
         if named(key) == "api-key":
             reasons.append("--engine-arg api-key: everybody sees it in the list of processes; use a key file")
+        if named(key) in PARALLELISM:
+            reasons.append(
+                f"--engine-arg {key}: planned are servers of one node, by tensor (--tp) and expert parallelism; several replicas "
+                "are --num-servers, and a server that somebody else started is used by its URL"
+            )
         if named(key).startswith("guided-"):
             reasons.append(
                 f"--engine-arg {key}: engines ignore guided decoding of this name; clients send response_format "
@@ -172,6 +156,13 @@ def key_refusals(place: Place) -> list[str]:
     return [
         "this engine cannot demand a key without showing it: bind it to loopback or an internal network, or take vLLM"
     ]
+
+
+def adapter_refusals(serving: Serving) -> list[str]:
+    """An adapter that nobody could ask for, since the base model has its name."""
+    if serving.served_name not in {adapter.name for adapter in serving.adapters}:
+        return []
+    return [f"--lora {serving.served_name}: that is the served name of the base model; choose another for one of them"]
 
 
 def cpu_refusals(place: Place) -> list[str]:

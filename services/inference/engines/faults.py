@@ -1,8 +1,9 @@
 """Why a start failed: what the engines' error texts mean, and what to do about each.
 
 A table, read from the top: what names a cause stands before what only follows from it. `{name}` in cause and remedy is a
-group of the pattern. The wordings are those of vLLM 0.32, SGLang 0.5, TensorRT-LLM 1.x, transformers 5, PyTorch and the hub
-client; tests/inference/engines/test_faults.py has each as it was seen.
+group of the pattern. Wordings of vLLM, transformers and the hub's client were compared with the sources of the releases that the
+tests install; those of SGLang, TensorRT-LLM, CUDA and older releases come from reports of others and may have changed since. An
+output without a known cause is shown as it is.
 """
 
 from __future__ import annotations

@@ -13,6 +13,12 @@ def named(key: str) -> str:
     return key.lstrip("-").replace("_", "-")
 
 
+def fraction(part: float) -> str:
+    """A part of the memory, with two digits or as many as it has: what is sent is what was planned."""
+    short = f"{part:.2f}"
+    return short if float(short) == part else str(part)
+
+
 def tokens(flags: Iterable[Flag], extra: Sequence[tuple[str, str | None]]) -> tuple[str, ...]:
     """The flags with those of `--engine-arg`: in the place of one of the same name, else at the end."""
     asked: dict[str, list[Flag]] = {}
@@ -28,9 +34,14 @@ def tokens(flags: Iterable[Flag], extra: Sequence[tuple[str, str | None]]) -> tu
 
 
 def misplaced(extra: Sequence[tuple[str, str | None]], own: Mapping[str, str]) -> list[str]:
-    """Engine arguments that have an option of their own here, which planning and recording read; `own`: name -> option."""
-    return [
-        f"--engine-arg {key}: use {own[named(key)]}, which the plan and the record read"
-        for key, _ in extra
-        if named(key) in own
-    ]
+    """Engine arguments that have an option of their own here, which planning and recording read; `own`: name -> option.
+
+    Also by the beginning of the name, which most engines take for the whole, and with a part of it after a dot.
+    """
+    found = []
+    for key, _ in extra:
+        name = named(key).partition(".")[0]
+        option = own.get(name) or next((own[flag] for flag in own if flag.startswith(name)), None)
+        if option is not None:
+            found.append(f"--engine-arg {key}: use {option}, which the plan and the record read")
+    return found

@@ -76,5 +76,7 @@ def _refusals(plan: Plan, serving: Serving, place: Place) -> list[str]:
         "--reasoning-parser": serving.reasoning_parser is not None,
         "--allow-remote-code": serving.allow_remote_code,
     }
+    if name != REFERENCE.key:
+        return [f"it has no model, so that it cannot serve {name}: inference up {REFERENCE.key}"]
     reasons = [f"{option}: it has no model, and is called {name!r}" for option, asked in absent.items() if asked]
     return [*reasons, *checks.key_refusals(place), *misplaced(serving.engine_args, OWN_OPTIONS)]

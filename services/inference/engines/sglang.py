@@ -7,15 +7,14 @@ Sampling and thinking come with each request.
 from __future__ import annotations
 
 import json
-from math import floor
 from typing import ClassVar, Final
 
 from services.inference.engines import checks, faults, log
 from services.inference.engines.base import Command, EngineFacts, Place, Serving, StartFault
 from services.inference.engines.environment import environment, is_local, model_of
-from services.inference.engines.flags import Flag, misplaced, tokens
+from services.inference.engines.flags import Flag, fraction, misplaced, tokens
 from services.inference.engines.rope import rope
-from services.inference.planner import Plan, static_fraction
+from services.inference.planner import Plan, contradictions, online_fp8, static_fraction
 from services.inference.presets import EngineName, KvDtype
 
 OWN_OPTIONS: Final = {
@@ -42,6 +41,7 @@ OWN_OPTIONS: Final = {
     "tool-call-parser": "--tool-call-parser",
     "reasoning-parser": "--reasoning-parser",
     "enable-deterministic-inference": "--deterministic",
+    "config": "an --engine-arg for each",
 }
 KV_DTYPES: Final[dict[KvDtype, str]] = {"bfloat16": "bfloat16", "fp8": "fp8_e4m3"}
 
@@ -77,12 +77,13 @@ class SglangEngine:
 
 def _refusals(plan: Plan, serving: Serving, place: Place) -> list[str]:
     return [
-        *checks.number_refusals(plan),
+        *contradictions(plan.request),
         *checks.length_refusals(plan, serving),
         *checks.parser_refusals(plan, serving, "sglang"),
         *checks.thinking_refusals(plan, serving, at_launch=False),
         *checks.template_refusals(plan, serving, place, SglangEngine),
         *checks.argument_refusals(serving),
+        *checks.adapter_refusals(serving),
         *checks.key_refusals(place),
         *checks.cpu_refusals(place),
         *misplaced(serving.engine_args, OWN_OPTIONS),
@@ -101,9 +102,8 @@ def _size(plan: Plan) -> list[Flag]:
     flags: list[Flag] = [("--tp", str(plan.tp))]
     if plan.request.expert_parallel:
         flags.append(("--ep", str(plan.tp)))
-    # Down to the hundredth: up would take memory that the plan keeps for activations. The addend undoes binary fractions.
-    part = floor(static_fraction(plan.request, plan.tp) * 100 + 1e-6) / 100
-    return [*flags, ("--context-length", str(plan.max_model_len)), ("--mem-fraction-static", f"{part:.2f}")]
+    part = fraction(static_fraction(plan.request, plan.tp))
+    return [*flags, ("--context-length", str(plan.max_model_len)), ("--mem-fraction-static", part)]
 
 
 def _numbers(plan: Plan, serving: Serving) -> list[Flag]:
@@ -112,8 +112,8 @@ def _numbers(plan: Plan, serving: Serving) -> list[Flag]:
         flags.append(("--kv-cache-dtype", KV_DTYPES[plan.request.kv_dtype]))
     if plan.request.dtype is not None:
         flags.append(("--dtype", plan.request.dtype))
-    if quantisation := checks.online_quantisation(plan):
-        flags.append(("--quantization", quantisation))
+    if online_fp8(plan.request):
+        flags.append(("--quantization", "fp8"))
     if serving.rope_scaling is not None:
         scaled = rope(plan.request.preset, serving.rope_scaling)
         overrides = {"rope_parameters": scaled.parameters, "max_position_embeddings": scaled.positions}

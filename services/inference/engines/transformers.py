@@ -1,20 +1,22 @@
 """`transformers serve`: the light engine of the tests, and of a model that no other engine loads.
 
 Measured with 5.19: it ignores required tools, JSON schemas and logprobs with HTTP 200, which `inference doctor` says; parses
-tool calls by itself; answers to the name it was started with and no other (400); and /v1/models lists the hub's cache, never a
-local folder, so that a folder's server is not found ready by its name.
+tool calls by itself; answers to the name it was started with and no other (400); and /v1/models lists the hub's cache, not what
+it serves. Nobody could tell by its name that a server is ready and ours, so that none is started: what is refused names the
+command line, and a server started by hand is used by its URL.
 """
 
 from __future__ import annotations
 
 import json
+import shlex
 from typing import ClassVar, Final
 
 from services.inference.engines import checks, faults, log
-from services.inference.engines.base import Command, EngineFacts, Place, Serving, StartFault
+from services.inference.engines.base import Command, EngineFacts, EngineRefusalError, Place, Serving, StartFault
 from services.inference.engines.environment import environment, is_local, model_of
 from services.inference.engines.flags import Flag, misplaced, tokens
-from services.inference.planner import Plan
+from services.inference.planner import Plan, contradictions, online_fp8
 from services.inference.presets import EngineName
 
 OWN_OPTIONS: Final = {
@@ -37,21 +39,14 @@ class TransformersEngine:
     image_templates: ClassVar[str | None] = None
 
     def command(self, plan: Plan, serving: Serving, place: Place) -> Command:
-        """`transformers serve`. Raises EngineRefusalError with every reason."""
+        """Raises EngineRefusalError: with every reason, or with the line to type."""
         checks.refuse("transformers serve", plan, _refusals(plan, serving, place))
-        model = _pinned(plan, serving, place)
-        flags: list[Flag] = [("--host", place.host), ("--port", str(place.port))]
-        flags += [("--device", "cpu" if place.cpu else "auto")]
-        flags += [("--dtype", plan.request.dtype or plan.request.preset.checkpoint.dtype)]
-        flags += [("--default-seed", str(place.index + 1))]
-        if serving.allow_remote_code:
-            flags.append(("--trust-remote-code",))
-        if serving.thinking is not None and plan.request.preset.template.thinking == "hybrid":
-            switch = {plan.request.preset.template.thinking_key: serving.thinking}
-            flags.append(("--chat-template-kwargs", json.dumps(switch, separators=(",", ":"))))
-        return Command(
-            argv=(place.program or "transformers", "serve", model, *tokens(flags, serving.engine_args)),
-            env=environment(plan, serving, place),
+        made = by_hand(plan, serving, place)
+        words = [f"{name}={shlex.quote(value)}" for name, value in made.env.items()] + [shlex.join(made.argv)]
+        raise EngineRefusalError(
+            "transformers serve does not list at /v1/models what it serves, so that nobody could tell a server of ours by its "
+            f"name. Start it yourself: {' '.join(words)}\nand use it by its URL: inference doctor "
+            f"{_url(place)} --engine transformers --model {shlex.quote(made.argv[2])}"
         )
 
     def fault(self, stderr: str) -> StartFault | None:
@@ -67,6 +62,29 @@ class TransformersEngine:
         return EngineFacts()
 
 
+def by_hand(plan: Plan, serving: Serving, place: Place) -> Command:
+    """`transformers serve`, as one would type it."""
+    model = _pinned(plan, serving, place)
+    flags: list[Flag] = [("--host", place.host), ("--port", str(place.port))]
+    flags += [("--device", "cpu" if place.cpu else "auto")]
+    flags += [("--dtype", plan.request.dtype or plan.request.preset.checkpoint.dtype)]
+    flags += [("--default-seed", str(place.index + 1))]
+    if serving.allow_remote_code:
+        flags.append(("--trust-remote-code",))
+    if serving.thinking is not None and plan.request.preset.template.thinking == "hybrid":
+        switch = {plan.request.preset.template.thinking_key: serving.thinking}
+        flags.append(("--chat-template-kwargs", json.dumps(switch, separators=(",", ":"))))
+    return Command(
+        argv=(place.program or "transformers", "serve", model, *tokens(flags, serving.engine_args)),
+        env=environment(plan, serving, place),
+    )
+
+
+def _url(place: Place) -> str:
+    host = f"[{place.host}]" if ":" in place.host else place.host
+    return f"http://{host}:{place.port}"
+
+
 def _pinned(plan: Plan, serving: Serving, place: Place) -> str:
     """The model with its revision, as the engine writes it."""
     model, revision = model_of(plan, place), serving.revision or plan.request.preset.revision
@@ -75,7 +93,7 @@ def _pinned(plan: Plan, serving: Serving, place: Place) -> str:
 
 def _refusals(plan: Plan, serving: Serving, place: Place) -> list[str]:
     reasons = [
-        *checks.number_refusals(plan),
+        *contradictions(plan.request),
         *checks.length_refusals(plan, serving),
         *checks.thinking_refusals(plan, serving, at_launch=True),
         *checks.argument_refusals(serving),
@@ -89,14 +107,12 @@ def _refusals(plan: Plan, serving: Serving, place: Place) -> list[str]:
         "--tool-call-parser": serving.tool_parser is not None,
         "--reasoning-parser": serving.reasoning_parser is not None,
         "--expert-parallel": plan.request.expert_parallel,
-        "--quantization": checks.online_quantisation(plan) is not None,
+        "--quantization": online_fp8(plan.request),
         "--kv-cache-dtype": plan.request.kv_dtype != "auto",
     }
     reasons += [
         f"{option}: transformers serve has no such thing; take vLLM" for option, asked in absent.items() if asked
     ]
-    if serving.served_name != (model := _pinned(plan, serving, place)):
-        reasons.append(f"--model-name {serving.served_name}: it answers to the name of what it loads only: {model}")
     if plan.tp > 1:
         reasons.append(f"--tp {plan.tp}: transformers serve does not share a model by tensors; take --tp 1, or vLLM")
     return reasons

@@ -12,8 +12,8 @@ from typing import ClassVar, Final
 from services.inference.engines import checks, faults, log
 from services.inference.engines.base import Command, EngineFacts, Place, Serving, StartFault
 from services.inference.engines.environment import environment, is_local, model_of
-from services.inference.engines.flags import Flag, misplaced, tokens
-from services.inference.planner import Plan
+from services.inference.engines.flags import Flag, fraction, misplaced, named, tokens
+from services.inference.planner import DTYPES, Plan, contradictions, online_fp8
 from services.inference.presets import EngineName
 
 OWN_OPTIONS: Final = {
@@ -73,7 +73,7 @@ class TrtllmEngine:
 
 def _refusals(plan: Plan, serving: Serving, place: Place) -> list[str]:
     reasons = [
-        *checks.number_refusals(plan),
+        *contradictions(plan.request),
         *checks.length_refusals(plan, serving),
         *checks.parser_refusals(plan, serving, "trtllm"),
         *checks.thinking_refusals(plan, serving, at_launch=False),
@@ -88,10 +88,12 @@ def _refusals(plan: Plan, serving: Serving, place: Place) -> list[str]:
         "--deterministic": serving.deterministic,
         "--lora": bool(serving.adapters),
         "--rope-scaling": serving.rope_scaling is not None,
-        "--quantization": checks.online_quantisation(plan) is not None,
-        "--dtype": plan.request.dtype in set(checks.DTYPES) - {"auto", plan.request.preset.checkpoint.dtype},
+        "--quantization": online_fp8(plan.request),
+        "--dtype": plan.request.dtype in set(DTYPES) - {"auto", plan.request.preset.checkpoint.dtype},
     }
     reasons += [f"{option}: {_WHY_NOT[option]}" for option, asked in absent.items() if asked]
+    if _config(plan) and {named(key) for key, _ in serving.engine_args} & {"config", "extra-llm-api-options"}:
+        reasons.append("--kv-cache-dtype: it is written into a file for --config; write it into yours and leave it out")
     if plan.request.kv_dtype == "bfloat16":
         reasons.append("--kv-cache-dtype bfloat16: TensorRT-LLM takes auto or fp8")
     return reasons
@@ -128,7 +130,7 @@ def _size(plan: Plan, place: Place) -> list[Flag]:
         ("--max_seq_len", str(plan.max_model_len)),
         ("--max_num_tokens", str(MAX_NUM_TOKENS)),
         ("--max_batch_size", str(MAX_BATCH_SIZE)),
-        ("--kv_cache_free_gpu_memory_fraction", f"{plan.request.utilization:.2f}"),
+        ("--kv_cache_free_gpu_memory_fraction", fraction(plan.request.utilization)),
     ]
 
 

@@ -13,9 +13,9 @@ from typing import ClassVar, Final
 from services.inference.engines import checks, faults, log
 from services.inference.engines.base import Command, EngineFacts, Place, Serving, StartFault
 from services.inference.engines.environment import environment, is_local, model_of
-from services.inference.engines.flags import Flag, misplaced, tokens
+from services.inference.engines.flags import Flag, fraction, misplaced, tokens
 from services.inference.engines.rope import rope
-from services.inference.planner import Plan
+from services.inference.planner import Plan, contradictions, online_fp8
 from services.inference.presets import EngineName
 
 OWN_OPTIONS: Final = {
@@ -38,6 +38,8 @@ OWN_OPTIONS: Final = {
     "tool-call-parser": "--tool-call-parser",
     "reasoning-parser": "--reasoning-parser",
     "default-chat-template-kwargs": "--thinking",
+    "model": "the model",
+    "config": "an --engine-arg for each",
 }
 CPU_SEQUENCES: Final = 8
 CPU_ENVIRONMENT: Final = {
@@ -88,12 +90,13 @@ class VllmEngine:
 
 def _refusals(plan: Plan, serving: Serving, place: Place) -> list[str]:
     reasons = [
-        *checks.number_refusals(plan),
+        *contradictions(plan.request),
         *checks.length_refusals(plan, serving),
         *checks.parser_refusals(plan, serving, "vllm"),
         *checks.thinking_refusals(plan, serving, at_launch=True),
         *checks.template_refusals(plan, serving, place, VllmEngine),
         *checks.argument_refusals(serving),
+        *checks.adapter_refusals(serving),
         *misplaced(serving.engine_args, OWN_OPTIONS),
     ]
     if serving.deterministic and plan.request.gpu.capability < (8, 0):
@@ -115,15 +118,12 @@ def _size(plan: Plan, place: Place) -> list[Flag]:
         flags.append(("--enable-expert-parallel",))
     flags.append(("--max-model-len", str(plan.max_model_len)))
     if not place.cpu:
-        return [*flags, ("--gpu-memory-utilization", f"{plan.request.utilization:.2f}")]
+        return [*flags, ("--gpu-memory-utilization", fraction(plan.request.utilization))]
     return [
         *flags,
         ("--max-num-seqs", str(CPU_SEQUENCES)),
         ("--enforce-eager",),
-        (
-            "--kv-cache-memory-bytes",
-            f"{max(1, floor(plan.memory.kv_gib_high_overhead * 1024))}M",
-        ),  # M is MiB (measured)
+        ("--kv-cache-memory-bytes", f"{_cpu_cache_mib(plan)}M"),
         ("--structured-outputs-config", WITHOUT_BLANKS),
         *([] if plan.request.dtype else [("--dtype", "bfloat16")]),
     ]
@@ -140,8 +140,8 @@ def _numbers(plan: Plan, serving: Serving) -> list[Flag]:
         flags.append(("--kv-cache-dtype", plan.request.kv_dtype))
     if plan.request.dtype is not None:
         flags.append(("--dtype", plan.request.dtype))
-    if quantisation := checks.online_quantisation(plan):
-        flags.append(("--quantization", quantisation))
+    if online_fp8(plan.request):
+        flags.append(("--quantization", "fp8"))
     if serving.rope_scaling is not None:
         scaled = rope(plan.request.preset, serving.rope_scaling)
         overrides = {"rope_parameters": scaled.parameters, "max_position_embeddings": scaled.positions}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import IO, Final, Self
 
 from services.contract import guard
 from services.inference.gpus import NoGpusError, gpus
-from services.inference.ports import group_members, is_free, ports_of_group, start_ticks
+from services.inference.ports import group_members, is_free, members_of, ports_of_group, session_of, start_ticks
 
 GRACE_S: Final = 30.0
 """Given to a server to end by itself."""
@@ -24,6 +25,8 @@ _MEMORY_S: Final = 20.0
 """The driver frees memory of a process that has ended within seconds."""
 _POLL_S: Final = 0.05
 _REAP_S: Final = 5.0
+_LOG: Final = re.compile(r"_port_[0-9]{1,5}_[0-9]{8}_[0-9]{6}\.(out|err)( \(deleted\))?$")
+"""As the launcher names them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,50 +56,61 @@ class ProcessId:
 
 
 class Child:
-    """A server that we started."""
+    """A server that we started, under a guard: it ends when we end, however that happens, unless we let it go."""
 
-    def __init__(self, process: subprocess.Popen[bytes], identity: ProcessId | None) -> None:
-        self._process = process
+    def __init__(self, guarding: subprocess.Popen[bytes], identity: ProcessId | None) -> None:
+        self._guard = guarding
         self.identity = identity
         """None: it ended before it could be seen."""
 
     @property
-    def _guarded(self) -> bool:
-        return self._process.stdin is not None
-
-    @property
     def exit_code(self) -> int | None:
-        """None while it lives; 128 + n after signal n."""
-        code = self._process.poll()
+        """None while anything of it lives; 128 + n after signal n."""
+        code = self._guard.poll()
         return code if code is None or code >= 0 else 128 - code
+
+    def let_go(self) -> None:
+        """It goes on when we end; its guard stays with it."""
+        with suppress(BrokenPipeError), self._life_line:
+            self._life_line.write(b".")
+
+    async def death(self) -> int | None:
+        """Its exit code if it has ended by itself, once what it left behind has ended too, in seconds; None while it lives."""
+        if self.exit_code is None and self.identity is not None and not self.identity.lives:
+            return await self.stop(_REAP_S)
+        return self.exit_code
 
     async def stop(self, timeout_s: float) -> int:
         """SIGTERM to its group, `timeout_s` later SIGKILL; returns its exit code once nothing of it is left."""
-        if self.identity is not None and (self.exit_code is None or not self._guarded):
-            # Of a detached server that died the group may live on.
+        # A group in our guard's session is ours, also when leader and guard have been killed.
+        if self.identity is not None and self._guard.pid in map(session_of, group_members(self.identity.pid)):
             await _end(self.identity, timeout_s)
         if self.exit_code is None:
-            # The guard ends what left the group too, and then itself.
-            self._process.terminate()
+            self._guard.terminate()
         return await self._reaped(timeout_s + _REAP_S)
 
     async def _reaped(self, within_s: float) -> int:
         give_up = time.monotonic() + within_s
         while (code := self.exit_code) is None:
             if time.monotonic() > give_up:
-                self._process.kill()
+                self._guard.kill()
             await asyncio.sleep(_POLL_S)
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        with suppress(BrokenPipeError):
+            self._life_line.close()
         return code
 
+    @property
+    def _life_line(self) -> IO[bytes]:
+        if self._guard.stdin is None:
+            raise AssertionError("started without a life line")
+        return self._guard.stdin
 
-async def start_guarded(
+
+async def started(
     argv: Sequence[str], env: Mapping[str, str], *, out: IO[bytes], err: IO[bytes], handles: Sequence[int]
 ) -> Child:
-    """Start a server that ends when we end, however that happens."""
-    guarded = [sys.executable, "-I", "-S", guard.__file__, str(GRACE_S), *argv]
-    process = _started(guarded, env, stdin=subprocess.PIPE, out=out, err=err, handles=handles)
+    """Start a server; its guard holds the `handles`, which are leases."""
+    process = _guarded(argv, env, out=out, err=err, handles=handles)
     while process.poll() is None:
         if (pid := _only_child(process.pid)) is not None and (ticks := start_ticks(pid)) is not None:
             return Child(process, ProcessId(pid=pid, ticks=ticks))
@@ -104,47 +118,65 @@ async def start_guarded(
     return Child(process, None)
 
 
-def start_detached(
+def _guarded(
     argv: Sequence[str], env: Mapping[str, str], *, out: IO[bytes], err: IO[bytes], handles: Sequence[int]
-) -> Child:
-    """Start a server that goes on when we end."""
-    process = _started(argv, env, stdin=subprocess.DEVNULL, out=out, err=err, handles=handles)
-    ticks = start_ticks(process.pid)
-    return Child(process, None if ticks is None else ProcessId(pid=process.pid, ticks=ticks))
-
-
-def _started(
-    argv: Sequence[str],
-    env: Mapping[str, str],
-    *,
-    stdin: int,
-    out: IO[bytes],
-    err: IO[bytes],
-    handles: Sequence[int],
 ) -> subprocess.Popen[bytes]:
-    # asyncio's own subprocesses are killed when the loop's objects go, and a detached server must not be.
+    # asyncio's own subprocesses are killed when the loop's objects go, and a server that we let go must not be.
     return subprocess.Popen(
-        argv, stdin=stdin, stdout=out, stderr=err, env=env, start_new_session=True, pass_fds=handles
+        [sys.executable, "-I", "-S", guard.__file__, str(GRACE_S), *argv],
+        stdin=subprocess.PIPE,
+        stdout=out,
+        stderr=err,
+        env=env,
+        start_new_session=True,
+        pass_fds=handles,
     )
+
+
+def orphans(among: Iterable[ProcessId]) -> frozenset[ProcessId]:
+    """Those that have ended and left processes in their groups, as when their guard was killed too.
+
+    A group's number is not given again while it has members. Ours are known by what no stranger does: writing its output to a
+    server's log.
+    """
+    ended = {identity.pid: identity for identity in among if start_ticks(identity.pid) is None}
+    members = members_of(ended)
+    return frozenset(
+        identity
+        for group, identity in ended.items()
+        if any(_writes_a_log(pid) and (start_ticks(pid) or 0) >= identity.ticks for pid in members.get(group, ()))
+    )
+
+
+def _writes_a_log(pid: int) -> bool:
+    for stream in (1, 2):
+        with suppress(OSError):
+            if _LOG.search(os.readlink(f"/proc/{pid}/fd/{stream}")):  # noqa: PTH115 - a pathname that may be gone
+                return True
+    return False
 
 
 async def end_group(identity: ProcessId, timeout_s: float) -> bool:
     """End a server's process group: SIGTERM, after `timeout_s` SIGKILL, until its ports and GPU memory are free.
 
-    False when the process is not the one that was started, and nothing is signalled then; or when it is another user's.
+    False when the process is not the one that was started, and left nothing either, and nothing is signalled then; or when it
+    is another user's.
     """
-    if not identity.lives:
+    if not identity.lives and not orphans([identity]):
         return False
     await _end(identity, timeout_s)
     return not group_members(identity.pid)
 
 
 async def _end(identity: ProcessId, timeout_s: float) -> None:
-    held, devices = ports_of_group(identity.pid), _devices(identity.pid)
+    guarding = session_of(identity.pid)
+    held, devices = ports_of_group(identity.pid), _devices(guarding or identity.pid)
     _signal(identity.pid, signal.SIGTERM)
     if not await _empty(identity.pid, timeout_s):
         _signal(identity.pid, signal.SIGKILL)
         await _empty(identity.pid, _REAP_S)
+    # Its guard has ended then what left the group.
+    await _until(lambda: guarding is None or start_ticks(guarding) is None, _REAP_S)
     await _until(lambda: all(map(is_free, held)), _REAP_S)
     if devices:
         await _memory_is_free(devices)
@@ -176,7 +208,7 @@ async def _memory_is_free(devices: frozenset[str]) -> None:
 
 
 def _devices(pid: int) -> frozenset[str]:
-    """UUIDs of the GPUs that a server was given."""
+    """UUIDs of the GPUs that a server was given. Its guard is the better source: engines overwrite theirs with a title."""
     with suppress(OSError):
         for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
             name, _, value = variable.partition(b"=")

@@ -33,6 +33,7 @@ from services.inference.launchers.compose_services import (
     gpu_groups,
     name_of,
 )
+from services.inference.launchers.foretold import Foretold
 from services.inference.ports import is_free
 from services.inference.presets import catalogue
 from services.inference.readiness import probe
@@ -78,6 +79,8 @@ class Container(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str = Field(alias="Id")
+    image: str = Field(alias="Image")
+    """By its id."""
     state: _State = Field(alias="State")
     settings: _Settings = Field(alias="Config")
 
@@ -124,16 +127,18 @@ class ComposeLauncher:
         registry = Registry(launch.registry)
         registry.drop(frozenset())  # takes the lock and changes nothing
         try:
-            for index, (server, line) in enumerate(zip(servers, lines, strict=True)):
-                registry.put(line, _facts(launch, wanted, server, index))
+            facts = [_facts(launch, wanted, server, index) for index, server in enumerate(servers)]
+            for line, noted in zip(lines, facts, strict=True):
+                registry.put(line, noted)
             launch.says(f"{launch.count} container(s) of {launch.serving.served_name} start, file {file}")
             await self._up(launch, wanted, file, servers)
             await _ready(launch, servers, self)
+            facts = [await _measured(launch, noted) for noted in facts]
         except BaseException:
             await asyncio.shield(self._abandon(wanted.project, servers, registry))
             raise
-        for server, line in zip(servers, lines, strict=True):
-            registry.put(replace(line, status="running"))
+        for server, line, noted in zip(servers, lines, facts, strict=True):
+            registry.put(replace(line, status="running"), noted)
             launch.says(f"ready: {server.served_name} at {server.url}")
         log.info("containers_started", project=wanted.project, servers=len(servers))
         return servers
@@ -212,6 +217,25 @@ async def _ready(launch: Launch, servers: Sequence[Server], launcher: ComposeLau
             raise NotReadyError(f"{server.id}: {seen.problem}\n{await asyncio.to_thread(launcher.tail, server)}")
 
 
+async def _measured(launch: Launch, facts: ServerFacts) -> ServerFacts:
+    """What is known once it runs: the image by digest, and what the engine says of itself. A wrong forecast is told."""
+    container = next((one for one in await _ours() if one.server_id == facts.id), None)
+    if container is None:
+        raise StartError(f"{facts.id} was removed while it started")
+    logs = await _ran("docker", "logs", container.id)
+    said = engine(launch.engine).facts(logs.stdout + logs.stderr)
+    if said.kv_tokens is not None and (warning := Foretold.of(launch.plan).contradicted_by(said.kv_tokens)):
+        launch.says(f"warning: {facts.id}: {warning}")
+    measured = {"version": said.version, "kv_measured_tokens": said.kv_tokens, "concurrency": said.concurrency}
+    return facts.model_copy(update={**measured, "image": await _digest(container.image)})
+
+
+async def _digest(image: str) -> str:
+    """The image as others can pull it; one that was built here has no other name than its id."""
+    listed = await _docker("image", "inspect", "--format", '{{join .RepoDigests "\\n"}}', image)
+    return next(iter(listed.stdout.split()), image)
+
+
 def _wanted(launch: Launch, options: ComposeOptions) -> Wanted:
     ports = _free_ports(launch)
     host = f"[{launch.host}]" if ":" in launch.host else launch.host
@@ -274,6 +298,7 @@ def _facts(launch: Launch, wanted: Wanted, server: Server, index: int) -> Server
         gpus=tuple(map(str, gpu_groups(wanted.plan, wanted.options, wanted.count)[index])),
         max_model_len=launch.plan.max_model_len,
         command=service.command or (),
+        kv_planned_tokens=None if launch.engine == "reference" else Foretold.of(launch.plan).tokens,
         forced=wanted.options.forced,
     )
 

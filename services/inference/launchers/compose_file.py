@@ -80,6 +80,15 @@ class Mounted(_Part):
     target: str
 
 
+class Bind(_Part):
+    """A folder of the host, read only. Written out, since a path may hold the colons of the short form."""
+
+    type: Literal["bind"] = "bind"
+    source: str
+    target: str
+    read_only: Literal[True] = True
+
+
 class Service(_Part):
     """One service. What is not said is left to compose."""
 
@@ -89,7 +98,7 @@ class Service(_Part):
     """An empty one takes the image's away."""
     command: tuple[str, ...] | None = None
     environment: dict[str, str] | None = None
-    volumes: tuple[str, ...] = ()
+    volumes: tuple[str | Bind, ...] = ()
     secrets: tuple[str, ...] = ()
     configs: tuple[Mounted, ...] = ()
     networks: dict[str, Aliases | None] | None = None
@@ -168,6 +177,7 @@ def check(text: str) -> None:
 
 
 _MAY_BE_EMPTY: Final = frozenset({"entrypoint"})
+_NUMERIC: Final = frozenset("0123456789+.")
 
 
 def _without_empty(content: object) -> object:
@@ -185,8 +195,9 @@ class _Dumper(yaml.SafeDumper):
         return True
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        """Scripts as blocks, so that people can read them."""
-        return self.represent_scalar("tag:yaml.org,2002:str", data, style="|" if "\n" in data else None)
+        """Scripts as blocks, so that people can read them; what YAML 1.2 could take for a number, such as 1e3, in quotes."""
+        style = "|" if "\n" in data else "'" if data[:1] in _NUMERIC else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
         return super().increase_indent(flow, False)  # noqa: FBT003 - as the library calls it

@@ -7,8 +7,10 @@ network, which has no way out either: it does not translate addresses.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from math import ceil
 from pathlib import Path
 from typing import Final
@@ -19,6 +21,7 @@ from services.inference.engines.registry import engine
 from services.inference.failures import UsageError
 from services.inference.launchers.compose_file import (
     Aliases,
+    Bind,
     ComposeFile,
     Config,
     Dependency,
@@ -54,6 +57,7 @@ _CACHES: Final = {
 }
 _CLOSED: Final = Network(internal=True, driver_opts={"com.docker.network.bridge.inhibit_ipv4": "true"})
 _PUBLISHED: Final = Network(driver_opts={"com.docker.network.bridge.enable_ip_masquerade": "false"})
+_SERVICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _WITH_SECRETS: Final = 'exec "$@"'
 _FETCH: Final = """\
 import json, pathlib, sys
@@ -161,6 +165,10 @@ def _check(wanted: Wanted) -> None:
         raise UsageError(f"no image is known for {request.engine}; those with one: {', '.join(wanted.known.engines)}")
     if wanted.serving.adapters:
         raise UsageError("adapters are folders of this machine; start them with `inference up --launcher local`")
+    own = {"fetch", "router", *(name_of(wanted, index) for index in range(wanted.count))}
+    for consumer in wanted.options.consumers:
+        if consumer in own or not _SERVICE.fullmatch(consumer):
+            raise UsageError(f"--consumer {consumer!r} is no name of a service of another file")
     gpu_groups(wanted.plan, wanted.options, wanted.count)
 
 
@@ -281,11 +289,11 @@ def _environment(wanted: Wanted, command: Command) -> dict[str, str]:
     return own | _CACHES | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
 
-def _volumes(wanted: Wanted) -> tuple[str, ...]:
+def _volumes(wanted: Wanted) -> tuple[str | Bind, ...]:
     if not _has_weights(wanted):
         return ()
     model, folder = wanted.plan.request.preset.id, _folder(wanted)
-    local = (f"{literal(model)}:{folder}:ro",) if is_local(model) else ()
+    local = (Bind(source=literal(model), target=literal(folder)),) if folder and is_local(model) else ()
     return (f"hf-cache:{_MODELS}", *local)
 
 
@@ -309,9 +317,17 @@ def _ports(wanted: Wanted, index: int) -> tuple[str, ...]:
 def _published(publish: str, index: int) -> str:
     """`127.0.0.1:8000` of replica 1 as `127.0.0.1:8001:8000`. Raises UsageError."""
     address, colon, port = publish.rpartition(":")
-    if not colon or not address or not port.isdecimal() or not 0 < int(port) + index < 65_536:
+    if not colon or not _is_ip(address) or not port.isdecimal() or not 0 < int(port) + index < 65_536:
         raise UsageError(f"--publish takes ADDRESS:PORT, such as 127.0.0.1:8000, got {publish!r}")
     return f"{address}:{int(port) + index}:{PORT}"
+
+
+def _is_ip(address: str) -> bool:
+    """As compose takes it: IPv6 in brackets."""
+    try:
+        return ip_address(address.removeprefix("[").removesuffix("]")).version == (6 if address.startswith("[") else 4)
+    except ValueError:
+        return False
 
 
 def _gpus(ids: Sequence[int]) -> Deploy | None:

@@ -14,12 +14,15 @@ from services.inference.showing import as_text
 
 TAIL_LINES: Final = 40
 _LAST_BYTES: Final = 256 * 1024
-_SIGNAL_NAMES: Final = {137: " (killed, as by the machine when memory runs out)"}
+_MEANINGS: Final = {
+    137: " (killed, as by the machine when memory runs out)",
+    143: " (told to, as by `inference down`)",
+}
 
 
 def died(server: Server, code: int, *, when: str, faults: Engine, plan: Plan | None = None) -> StartError:
     """The error for a process that has ended."""
-    head = f"the server on port {server.port} {when} with exit code {code}{_SIGNAL_NAMES.get(code, '')}"
+    head = f"the server on port {server.port} {when} with exit code {code}{_MEANINGS.get(code, '')}"
     return StartError("\n".join([head, *_story(server, faults, plan)]))
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from services.inference.planner import Plan
+
+TOLERANCE: Final = 0.01
+"""Part of the foretold tokens. Engines round to whole blocks and MiB; on a CPU, where the cache is what was asked for, low and
+high are one number."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +29,7 @@ class Foretold:
     def contradicted_by(self, tokens: int) -> str:
         """A warning when the truth lies outside of what was admitted; empty otherwise."""
         low, high = self.tokens
-        if low <= tokens <= high:
+        if low * (1 - TOLERANCE) <= tokens <= high * (1 + TOLERANCE):
             return ""
         return (
             f"the engine's KV cache holds {tokens} tokens, and the plan foretold {low} to {high}: "

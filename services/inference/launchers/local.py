@@ -1,19 +1,20 @@
 """Servers as processes of this machine: one for each group of GPUs, each in a process group of its own.
 
-In the foreground every server lives under a guard (`contract/guard.py`) and ends when we end, however we end. Detached ones are
-found again by the registry.
+Every server lives under a guard (`contract/guard.py`): it ends whole, and when we end, however we end. Servers that were let go
+outlive us with their guards and are found again by the registry.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final
@@ -21,11 +22,12 @@ from typing import IO, Final
 import structlog
 
 from services.contract.endpoint_files import ServiceLine
+from services.contract.secrets import SECRET_NAME, redact
 from services.inference.engines.base import Command, Engine, Place
 from services.inference.engines.registry import engine
-from services.inference.failures import StartError, UsageError
+from services.inference.failures import InferenceError, StartError, UsageError
 from services.inference.launchers.base import Launch, Server, State
-from services.inference.launchers.child import GRACE_S, Child, ProcessId, end_group, start_detached, start_guarded
+from services.inference.launchers.child import GRACE_S, Child, ProcessId, end_group, orphans, started
 from services.inference.launchers.failing import died, overdue, stranger, tail_of
 from services.inference.launchers.foretold import Foretold
 from services.inference.launchers.places import Slot, gpu_slots, port_of, port_slots
@@ -43,6 +45,10 @@ _TOKEN_S: Final = 60.0
 _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
 _ELSEWHERE: Final = {"0.0.0.0": "192.0.2.1", "::": "2001:db8::1"}  # noqa: S104 - of the ranges for documentation
 _STAMP: Final = "%Y%m%d_%H%M%S"
+_OF_ENGINES: Final = re.compile(
+    r"(VLLM|SGLANG|SGL|TRTLLM|TLLM|FLASHINFER|TRANSFORMERS|HF|TORCH|TORCHDYNAMO|TORCHINDUCTOR|PYTORCH|CUDA|CUBLAS|NCCL|OMP)_"
+)
+"""Variables that change what an engine answers, or where it finds its model."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,8 +61,6 @@ class LocalOptions:
     """The next server starts when this one is ready, or after this time."""
     strict_ports: bool = False
     """A taken port is an error, not skipped."""
-    detach: bool = False
-    """Servers go on when we end."""
     forced: bool = False
     """The plan was impossible; recorded."""
     weights: str | None = None
@@ -68,6 +72,7 @@ class _Running:
     """A server between its start and its end."""
 
     server: Server
+    registry: Path
     child: Child
     out: Path
     err: Path
@@ -92,14 +97,12 @@ class LocalLauncher:
     def __init__(self, options: LocalOptions | None = None) -> None:
         self._options = options or LocalOptions()
         self._running: list[_Running] = []
-        self._registry: Registry | None = None
 
     async def start(self, launch: Launch) -> Sequence[Server]:
         """Start them one after the other and return when all are ready; each has its own time.
 
         Raises StartError, NotReadyError or UsageError; what had been started is stopped then, also when this is cancelled.
         """
-        self._registry = Registry(launch.registry)
         slots = self._slots(launch)
         try:
             async with asyncio.TaskGroup() as group:
@@ -142,6 +145,11 @@ class LocalLauncher:
         found = {one: ProcessId.parse(one) for one in ids}
         return {one: "running" if process is not None and process.lives else "lost" for one, process in found.items()}
 
+    def left_behind(self, ids: Sequence[str]) -> Sequence[str]:
+        """Servers that have ended, while processes of theirs have not."""
+        found = orphans(process for one in ids if (process := ProcessId.parse(one)) is not None)
+        return sorted(map(str, found))
+
     async def stop(self, ids: Sequence[str], *, timeout_s: float) -> Sequence[str]:
         """SIGTERM to each group, after `timeout_s` SIGKILL; returns those that were ended. A reused number is left alone."""
         processes = [process for one in ids if (process := ProcessId.parse(one)) is not None]
@@ -156,20 +164,27 @@ class LocalLauncher:
         """Wait until a server ends; the error says which, why as far as is known, and what it wrote last."""
         while True:
             for running in self._running:
-                if (code := running.child.exit_code) is not None:
+                if (code := await running.child.death()) is not None:
                     return died(running.server, code, when="ended", faults=engine(running.server.engine))
             await asyncio.sleep(POLL_S)
 
-    async def stop_all(self) -> None:
-        """Stop every server of this launcher and say so in the registry."""
-        await asyncio.gather(*map(self._stopped, self._running))
+    def let_go(self) -> None:
+        """The servers go on when we end."""
+        for running in self._running:
+            running.child.let_go()
         self._running.clear()
 
-    async def _stopped(self, running: _Running) -> None:
-        code = await running.child.stop(GRACE_S)
-        if self._registry is not None:
-            self._registry.ended(running.server.id, exit_code=str(code), at=stamp(datetime.now(UTC)))
-        log.debug("server_stopped", server=running.server.id, port=running.server.port, exit_code=code)
+    async def stop_all(self) -> None:
+        """Stop every server of this launcher and say so in the registry."""
+        codes = await asyncio.gather(*(running.child.stop(GRACE_S) for running in self._running))
+        for running, code in zip(self._running, codes, strict=True):
+            log.debug("server_stopped", server=running.server.id, port=running.server.port, exit_code=code)
+            try:
+                Registry(running.registry).ended(running.server.id, exit_code=str(code), at=stamp(datetime.now(UTC)))
+            except InferenceError as error:
+                # What had gone wrong is told, not that it could not be noted; readers find the server lost.
+                log.warning("end_not_registered", server=running.server.id, reason=str(error))
+        self._running.clear()
 
     def _slots(self, launch: Launch) -> list[Slot]:
         by = f"`inference up` of {launch.plan.request.preset.key} (process {os.getpid()})"
@@ -201,15 +216,9 @@ class LocalLauncher:
         moment = datetime.now().strftime(_STAMP)  # noqa: DTZ005 - the guides' name, in the time of this place
         base = launch.log_folder.resolve() / f"{launch.engine}_port_{slot.port}_{moment}"
         argv, env = _prepared(command, base)
-        out, err = base.with_suffix(".out"), base.with_suffix(".err")
-        handles = [lease.handle for lease in slot.leases]
-        with _logs(out, err) as (out_file, err_file):
-            child = (
-                start_detached(argv, env, out=out_file, err=err_file, handles=handles)
-                if self._options.detach
-                else await start_guarded(argv, env, out=out_file, err=err_file, handles=handles)
-            )
-        running = self._described(launch, slot, child, argv=argv, out=out, err=err)
+        with _logs(command, base) as (out, err):
+            child = await started(argv, env, out=out, err=err, handles=[lease.handle for lease in slot.leases])
+        running = self._described(launch, slot, child, replace(command, argv=tuple(argv)), base)
         self._running.append(running)
         for lease in slot.leases:
             lease.note(f"server {running.server.id} ({running.server.served_name} on port {slot.port})")
@@ -217,9 +226,8 @@ class LocalLauncher:
         launch.says(f"server {index + 1}: {launch.serving.served_name} starts on port {slot.port}, log {err}")
         return running
 
-    def _described(
-        self, launch: Launch, slot: Slot, child: Child, *, argv: Sequence[str], out: Path, err: Path
-    ) -> _Running:
+    def _described(self, launch: Launch, slot: Slot, child: Child, command: Command, base: Path) -> _Running:
+        out, err = base.with_suffix(".out"), base.with_suffix(".err")
         identity = str(child.identity) if child.identity is not None else f"local-0-{slot.port}"
         server = Server(
             id=identity,
@@ -239,11 +247,12 @@ class LocalLauncher:
             max_model_len=launch.plan.max_model_len,
             log=str(err),
             output=str(out),
-            command=tuple(argv),
+            command=command.argv,
+            environment=_recorded(command),
             forced=self._options.forced,
             kv_planned_tokens=None if _without_gpu(launch) else Foretold.of(launch.plan).tokens,
         )
-        return _Running(server=server, child=child, out=out, err=err, facts=facts)
+        return _Running(server=server, registry=launch.registry, child=child, out=out, err=err, facts=facts)
 
     async def _ready(self, launch: Launch, running: _Running) -> None:
         """Return when it is ready. Raises StartError when it dies or is not ours, NotReadyError when its time is over."""
@@ -252,7 +261,7 @@ class LocalLauncher:
         chosen = engine(launch.engine)
         seen: Readiness | None = None
         while seen is None or not seen.ready:
-            if (code := running.child.exit_code) is not None:
+            if (code := await running.child.death()) is not None:
                 raise died(running.server, code, when="ended at its start", faults=chosen, plan=launch.plan)
             if (left := give_up - clock.time()) <= 0:
                 raise overdue(running.server, launch.server_timeout_s, seen, faults=chosen, plan=launch.plan)
@@ -323,21 +332,32 @@ def _address(host: str) -> str:
 
 
 def _prepared(command: Command, base: Path) -> tuple[list[str], dict[str, str]]:
-    """Whole command line and environment, with the files that must exist. Raises UsageError without the program."""
-    base.parent.mkdir(parents=True, exist_ok=True)
-    for name, content in command.files.items():
-        base.mkdir(exist_ok=True)
-        (base / name).write_text(content, encoding="utf-8")
+    """Whole command line and environment. Raises UsageError without the program."""
     env = {**os.environ, "PYTHONUNBUFFERED": "1", **command.env}
     env |= {name: Path(path).read_text(encoding="utf-8").strip() for name, path in command.secrets.items()}
     argv = [word.replace("{folder}", str(base)) for word in command.argv]
     return [program_of(command, env), *argv[1:]], env
 
 
+def _recorded(command: Command) -> dict[str, str]:
+    """Variables of engines that it has, inherited or ours, except secrets."""
+    inherited = {name: value for name, value in os.environ.items() if _OF_ENGINES.match(name)}
+    return {name: redact(value) for name, value in {**inherited, **command.env}.items() if not SECRET_NAME.search(name)}
+
+
 @contextmanager
-def _logs(out: Path, err: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    with out.open("ab") as out_file, err.open("ab") as err_file:
-        yield out_file, err_file
+def _logs(command: Command, base: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """Its logs, open, beside the files that it needs. Raises UsageError where they cannot be."""
+    try:
+        base.parent.mkdir(parents=True, exist_ok=True)
+        for name, content in command.files.items():
+            base.mkdir(exist_ok=True)
+            (base / name).write_text(content, encoding="utf-8")
+        out, err = base.with_suffix(".out").open("ab"), base.with_suffix(".err").open("ab")
+    except OSError as error:
+        raise UsageError(f"cannot write {base}: {error.strerror}; choose another place with --log-dir") from error
+    with out, err:
+        yield out, err
 
 
 def _text(path: Path) -> str:

@@ -6,7 +6,6 @@ The jobs write the registry themselves (`slurm_job.sh`), because only they know 
 from __future__ import annotations
 
 import asyncio
-import glob
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -15,13 +14,14 @@ from typing import Final
 
 import structlog
 
+from services.inference.engines.environment import is_local
 from services.inference.engines.registry import engine
 from services.inference.failures import StartError, UsageError
 from services.inference.launchers.base import Launch, Server, State
 from services.inference.launchers.foretold import Foretold
 from services.inference.launchers.slurm_options import SlurmOptions
 from services.inference.launchers.slurm_queue import Job, SlurmError, jobs, seen, slurm
-from services.inference.launchers.slurm_script import JOB_NAME, Submission
+from services.inference.launchers.slurm_script import JOB_NAME, Submission, log_files
 from services.inference.registry import Registry, ServerFacts
 
 log = structlog.get_logger()
@@ -170,15 +170,25 @@ def _say(launch: Launch, submission: Submission, job: str) -> None:
         launch.says(f"clients need the key in {submission.key_file}")
     else:
         launch.says("whoever reaches the node can use the servers: --auth demands a key, where the engine knows one")
+    if launch.engine != "reference" and not is_local(submission.model):
+        launch.says(_about_weights(submission.model, launch.serving.revision))
+
+
+def _about_weights(model: str, revision: str | None) -> str:
+    """Nothing is fetched from here: which cache the nodes read, only they know."""
+    if revision is not None:
+        return f"the jobs stay offline: first `hf download {model} --revision {revision}`, into a cache that all nodes share"
+    return (
+        f"each job fetches what its cache lacks, and may get another commit: `hf download {model} --revision COMMIT` into a "
+        "cache that all nodes share, and `up --revision COMMIT`, fetch once and keep all servers alike"
+    )
 
 
 def _last_lines(named: Path | None, job: Job | None) -> list[str]:
     pattern = str(named) if named is not None else job.stderr if job is not None else None
     if pattern is None:
         return []
-    folder, _, name = pattern.replace("%%", "%").rpartition("/")
-    # A job that was requeued by hand has run on several nodes.
-    files = sorted(Path(folder).glob(glob.escape(name).replace("%N", "*")), key=lambda file: file.stat().st_mtime)
+    files = log_files(pattern)
     if not files:
         return []
     with files[-1].open("rb") as file:

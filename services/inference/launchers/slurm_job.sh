@@ -68,10 +68,33 @@ promised() {
     END { exit !found }' "$registry"
 }
 
+# As servers outside SLURM lease theirs. The engine inherits the lease, so it lasts until the port is bound, minutes later, and
+# counts for jobs of other registries too. Without a folder of our own there is none.
+leased() {
+  local folder=${TMPDIR:-/tmp}/assay-leases-$UID
+  mkdir -m 700 "$folder" 2>/dev/null
+  [[ -d $folder && -O $folder && ! -L $folder ]] || return 0
+  exec 8>>"$folder/port-$1.lock" || return 0
+  flock -n 8
+  [[ $? != 1 ]]
+}
+
+# Another user's server, which took the port while ours was loading.
+strangers() {
+  local wanted place state owner found=1
+  printf -v wanted '%04X' "$1"
+  while read -r _ place _ state _ _ _ owner _; do
+    [[ $state == 0A && ${place##*:} == "$wanted" ]] || continue
+    [[ $owner != "$UID" ]] || return 1
+    found=0
+  done < <(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null)
+  return "$found"
+}
+
 # In steps of the array's size, so that no server takes the port of another one of its array.
 choose_port() {
   port=$((first_port + task))
-  while in_use "$port" || promised "$port"; do
+  while in_use "$port" || promised "$port" || ! leased "$port"; do
     say "port $port is taken on $node: skipped"
     port=$((port + servers))
     ((port < 65536)) || die 1 "no free port from $first_port on at $node: choose a lower --start-port"
@@ -132,6 +155,7 @@ until healthy; do
   ((SECONDS < deadline)) || die 4 "no answer 200 from $health_path within $ready_within_s s: --server-timeout allows more"
   sleep 0.2
 done
+! strangers "$port" || die 98 "port $port of $node was taken by another user's server: choose another --start-port"
 say "$model answers at $address:$port"
 change_line running || exit
 wait "$engine"

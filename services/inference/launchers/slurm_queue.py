@@ -118,7 +118,7 @@ class Job:
 async def jobs(ids: Sequence[str]) -> Mapping[str, Job]:
     """What has become of each. Raises SlurmError when SLURM gives no answer, UsageError when it is not installed here."""
     # A list of ids would be refused whole for one that is forgotten, so all are listed.
-    listed = listed_jobs(await slurm("squeue", "--noheader", "--array", f"--format={QUEUE_FORMAT}"))
+    listed = listed_jobs(await slurm("squeue", "--noheader", "--all", "--array", f"--format={QUEUE_FORMAT}"))
     for job_id in dict.fromkeys(ids):
         known = _SEEN.get(job_id)
         if known is None or not known.over:

@@ -5,7 +5,8 @@ Pure: nothing is submitted here. Whatever a user typed stands in it quoted, so a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import glob
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -154,6 +155,13 @@ class Submission:
         binds = [word for folder in shared for word in ("--bind", folder)]
         files = ["--bind", "{folder}"] if command.files else []
         return replace(command, argv=("apptainer", "exec", "--nv", *binds, *files, image, *command.argv))
+
+
+def log_files(named: str) -> Sequence[Path]:
+    """The files of a log as SLURM and `Submission.log` name it, the newest last: a job may have run on several nodes."""
+    folder, _, name = named.replace("%%", "%").rpartition("/")
+    files = Path(folder).glob(glob.escape(name).replace("%N", "*"))
+    return sorted(files, key=lambda file: file.stat().st_mtime)
 
 
 def _assignments(command: Command) -> Iterator[str]:

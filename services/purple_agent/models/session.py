@@ -119,10 +119,11 @@ class ModelSession:
     @property
     def facts(self) -> ModelFacts:
         """Which model answers and how it draws, with the fingerprint of its last completion."""
+        said = None if self._last is None else self._last.fingerprint
         return ModelFacts(
             provider=self._endpoint.provider,
-            model=self._endpoint.model,
-            fingerprint=self._last.fingerprint if self._last is not None else None,
+            model=self._endpoint.model[:LONGEST_FACT],
+            fingerprint=None if said is None else said[:LONGEST_FACT],
             sampling=self._sampled(),
         )
 

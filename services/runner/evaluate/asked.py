@@ -21,7 +21,6 @@ STRATEGIES: Final = (BASELINE, SELF_EVAL)
 REFERENCE: Final = "reference"
 """Model path of the engine without weights."""
 CONTAINER: Final = "container"
-LAUNCHERS: Final = ("local", "compose", CONTAINER, "slurm")
 OWNED: Final = {
     "--detach": "",
     "--dry-run": "--dry-run",
@@ -63,7 +62,7 @@ class Asked:
     skip_wait: bool
     cleanup: bool
     launcher_name: str | None
-    """One of LAUNCHERS."""
+    """`local`, `compose`, `container` or `slurm`."""
     up_options: str | None
     submit: bool
     sbatch_args: tuple[str, ...]

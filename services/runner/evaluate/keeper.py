@@ -35,6 +35,8 @@ def main(program: str, registry: str, patience_s: float, keeping: str, options: 
         return 0
     if code == 0:
         line.join()
+    else:
+        _signal_group(up, signal.SIGKILL)
     if not Path(registry).exists() and not Path(f"{registry}.d").exists():
         return code
     cancelled = _cancel(program, registry)
@@ -47,10 +49,15 @@ def _end_with_line(up: subprocess.Popen[bytes], patience_s: float) -> None:
     if _ends(up, patience_s):
         return
     # Not SIGTERM: only SIGINT is a reason to tidy up for every launcher.
-    up.send_signal(signal.SIGINT)
+    _signal_group(up, signal.SIGINT)
     if not _ends(up, _UP_STOPS_S):
-        with suppress(ProcessLookupError):
-            os.killpg(up.pid, signal.SIGKILL)
+        _signal_group(up, signal.SIGKILL)
+
+
+def _signal_group(up: subprocess.Popen[bytes], number: int) -> None:
+    """Wrappers and helpers of `up` too, as a terminal does."""
+    with suppress(ProcessLookupError):
+        os.killpg(up.pid, number)
 
 
 def _ends(up: subprocess.Popen[bytes], within_s: float) -> bool:

@@ -17,7 +17,8 @@ from services.runner.failures import RunnerError, ScenarioError
 JOB_NAME: Final = "assay-evaluate"
 _WARNING_S: Final = 120
 """Before the job's time limit: enough to stop in order and to end what was launched."""
-_FLAG, _OPTION = "--submit", "--sbatch-arg"
+_FLAGS: Final = frozenset({"--submit", "--dry-run"})
+_OPTION: Final = "--sbatch-arg"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +73,6 @@ def _without_submission(words: Sequence[str]) -> list[str]:
     for word in following:
         if word == _OPTION:
             next(following, None)
-        elif word != _FLAG and not word.startswith(f"{_OPTION}="):
+        elif word not in _FLAGS and not word.startswith(f"{_OPTION}="):
             kept.append(word)
     return kept

@@ -120,3 +120,16 @@ def test_a_wrong_address_is_shown_without_its_password(base: str) -> None:
         endpoints_of(JudgeSettings(model="m", api_base=base), {})
 
     assert "hunter2" not in str(caught.value)
+
+
+def test_that_the_model_behind_a_name_changes_is_a_fact_for_the_record() -> None:
+    facts = [
+        endpoints_of(JudgeSettings.model_validate({"model": model, "api_base": url}), {})[0].facts.get("alias")
+        for model, url in (
+            ("deepseek-chat", "https://api.deepseek.com/v1"),
+            ("deepseek-chat", LOCAL),
+            ("gpt-4o", OPENAI),
+        )
+    ]
+
+    assert facts == ["moves: the provider changes the model behind this name", None, None]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.contract.endpoints import Endpoint
-from services.green_agent.judge.prices import PricesError, price_of
+from services.green_agent.judge.prices import PricesError, alias_moves, price_of
 
 
 def endpoint(model: str, url: str = "https://api.openai.com/v1") -> Endpoint:
@@ -46,3 +46,9 @@ def test_a_wrong_table_is_an_error(tmp_path: Path) -> None:
 
 def test_without_a_table_nothing_has_a_price(tmp_path: Path) -> None:
     assert price_of(endpoint("gpt-4o-mini"), tmp_path / "none.yaml") is None
+
+
+def test_a_name_behind_which_the_model_changes_is_known_at_its_own_address_only() -> None:
+    assert alias_moves(endpoint("deepseek-chat", "https://api.deepseek.com/v1"))
+    assert not alias_moves(endpoint("deepseek-chat", "http://127.0.0.1:8000/v1"))
+    assert not alias_moves(endpoint("gpt-4o"))

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from pydantic import SecretStr
 
 from services.contract.fitness import Finding, Fitness
 from services.inference.doctor.examination import Place, Wanted, examine
+from services.inference.reference_engine.app import Engine, Settings
+from services.inference.reference_engine.faults import parse
+from tests.support.asgi import serving_app
+
+
+@asynccontextmanager
+async def engine(*faults: str, settings: Settings | None = None) -> AsyncIterator[str]:
+    """Base URL of a reference engine in this event loop; `faults` are `--fault` texts for the default settings."""
+    async with serving_app(lambda _: Engine(settings or Settings(faults=tuple(map(parse, faults))))) as url:
+        yield f"{url}v1"
 
 
 async def examined(*urls: str, key: str | None = None, **wanted: Any) -> tuple[Fitness, ...]:

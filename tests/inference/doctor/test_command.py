@@ -116,7 +116,9 @@ def test_without_url_and_registry_the_agents_variables_name_the_server() -> None
         ([DEAD, "--only", "D99"], "no check D99; there are D01 to D18"),
         ([DEAD, "--preset", "qwen3-33b"], "nearest: qwen3-32b"),
         (["ftp://here"], "expected http://host"),
+        ([DEAD, "--only", ","], "no check is named; there are D01 to D18"),
         ([DEAD, "--api-key-file", "-"], "it is empty"),
+        (["--anthropic"], "--anthropic needs the URL of the server"),
     ],
 )
 def test_wrong_usage_ends_with_code_2_and_names_the_remedy(arguments: list[str], said: str) -> None:
@@ -132,6 +134,34 @@ def test_a_key_is_read_from_a_file_and_shown_nowhere(tmp_path: Path) -> None:
         done = doctor(engine.url, "--api-key-file", "key", "--json")
 
     assert (done.exit_code, key in done.output) == (0, False)
+
+
+@pytest.mark.parametrize("text", ["first\nsecond", "schl\u00fcssel", "\ufffd\ufffd"])
+def test_what_cannot_be_a_key_is_refused_before_it_is_sent_and_not_shown(tmp_path: Path, text: str) -> None:
+    (tmp_path / "key").write_bytes(text.encode("utf-8" if text.isascii() else "utf-16"))
+    done = doctor(DEAD, "--api-key-file", "key")
+
+    assert (done.exit_code, "expected a key alone, on one line" in done.stderr) == (2, True), done.output
+    assert "second" not in done.output
+
+
+def test_a_registry_whose_servers_have_stopped_gives_way_to_the_agents_variables(tmp_path: Path) -> None:
+    line = ServiceLine(
+        job_id="101",
+        hostname="h",
+        host_ip="127.0.0.1",
+        port=9,
+        model_path="m",
+        start_time="1767225600",
+        status="stopped",
+    )
+    Registry(tmp_path / "services.txt").put(line)
+    with running_engine() as engine:
+        done = doctor("--only", "D01", env={"OPENAI_BASE_URL": engine.url})
+    nowhere = doctor("--only", "D01")
+
+    assert (done.exit_code, "servers of OPENAI_BASE_URL" in done.stderr) == (0, True), done.output
+    assert (nowhere.exit_code, "lists no running server" in nowhere.stderr) == (4, True), nowhere.output
 
 
 def test_a_provider_may_serve_names_that_it_does_not_list(tmp_path: Path) -> None:

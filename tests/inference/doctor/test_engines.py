@@ -119,7 +119,7 @@ async def test_transformers_serve_ignores_what_it_does_not_know_and_that_is_told
         found = await one(url, engine="transformers")
 
     assert (ids(found, "fail"), ids(found, "warn"), ids(found, "skip")) == ({"D05", "D06", "D10"}, {"D12"}, {"D16"})
-    assert "tool_choice required: no call; the model says 'OK.'" in finding(found, "D05").seen
+    assert "tool_choice named: no call; the model says 'OK.'" in finding(found, "D05").seen
     assert "transformers serve ignores tool_choice" in finding(found, "D05").cure
     assert "response_format is ignored: 'OK.'" in finding(found, "D10").seen
 
@@ -172,7 +172,7 @@ async def test_a_tensorrt_llm_server_reports_less_and_takes_arguments_as_it_like
 
     assert (ids(found, "fail"), ids(found, "warn"), ids(found, "skip")) == (set(), {"D02"}, {"D13", "D16"})
     assert found.facts["engine"] == "trtllm"
-    assert "--max-model-len" in finding(found, "D13").seen
+    assert "give --preset" in finding(found, "D13").seen
     assert finding(known, "D13").verdict == "pass"  # by the preset's hard limit
 
 

@@ -8,8 +8,7 @@ from services.inference.doctor.examination import CHECKS, exit_code
 from services.inference.failures import ExitCode
 from services.inference.reference_engine.app import Settings
 from services.inference.reference_engine.faults import Kind
-from tests.inference.doctor.examining import finding, ids, one
-from tests.support.engine import running_engine
+from tests.inference.doctor.examining import engine, finding, ids, one
 
 GENERATING = {check.id for check in CHECKS if check.generates}
 TOOLS = {"D05", "D06", "D07", "D08"}
@@ -37,8 +36,8 @@ FAULTS: dict[str, set[str]] = {
 
 
 async def test_the_reference_engine_passes_every_check() -> None:
-    with running_engine() as engine:
-        found = await one(engine.url)
+    async with engine() as url:
+        found = await one(url)
 
     assert {check.id: "pass" for check in CHECKS} == {seen.id: seen.verdict for seen in found.findings}
     assert (found.model, found.reachable, exit_code([found])) == ("reference", True, ExitCode.DONE)
@@ -49,8 +48,8 @@ async def test_the_reference_engine_passes_every_check() -> None:
 
 @pytest.mark.parametrize(("fault", "expected"), FAULTS.items())
 async def test_a_fault_makes_its_checks_fail_and_no_other(fault: str, expected: set[str]) -> None:
-    with running_engine(fault) as engine:
-        found = await one(engine.url, deadline_s=1.0)
+    async with engine(fault) as url:
+        found = await one(url, deadline_s=1.0)
 
     assert ids(found, "fail") == expected
     assert all(seen.cure for seen in found.findings if seen.verdict in {"fail", "warn"})
@@ -60,16 +59,16 @@ async def test_a_fault_makes_its_checks_fail_and_no_other(fault: str, expected: 
 
 
 async def test_a_server_that_is_busy_for_the_moment_is_not_unfit() -> None:
-    with running_engine("429") as engine:
-        found = await one(engine.url)
+    async with engine("429") as url:
+        found = await one(url)
 
     assert (ids(found, "fail"), ids(found, "warn") >= GENERATING) == (set(), True)
     assert "later" in finding(found, "D03").cure
 
 
 async def test_an_answer_that_is_cut_off_says_nothing_about_the_parser() -> None:
-    with running_engine("cut:match=get_quote") as engine:
-        found = await one(engine.url)
+    async with engine("cut:match=get_quote") as url:
+        found = await one(url)
 
     assert (ids(found, "fail"), ids(found, "warn")) == (set(), TOOLS)
     assert "more tokens" in finding(found, "D07").cure
@@ -82,13 +81,13 @@ def test_every_kind_of_fault_has_a_row() -> None:
 
 
 async def test_a_context_shorter_than_needed_fails_with_the_flag_of_the_engine() -> None:
-    with running_engine(settings=Settings(max_model_len=2048)) as engine:
-        found = await one(engine.url, max_model_len=4096)
+    async with engine(settings=Settings(max_model_len=2048)) as url:
+        found = await one(url, max_model_len=4096)
 
     assert ids(found, "fail") == {"D02"}
     assert "--max-model-len 4096" in finding(found, "D02").cure
 
 
 async def test_a_small_context_passes_every_check() -> None:
-    with running_engine(settings=Settings(max_model_len=512)) as engine:
-        assert ids(await one(engine.url), "pass") == {check.id for check in CHECKS}
+    async with engine(settings=Settings(max_model_len=512)) as url:
+        assert ids(await one(url), "pass") == {check.id for check in CHECKS}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.inference.engines.base import Adapter, Command, EngineRefusalError, Serving
-from services.inference.engines.flags import named, tokens
+from services.inference.engines.flags import fraction, named, tokens
 from services.inference.engines.reference import reference_plan
 from services.inference.engines.registry import engine
+from services.inference.engines.transformers import by_hand
 from services.inference.planner import Request, judged
 from services.inference.presets import REFERENCE, EngineName, Hardware, Preset
 from tests.inference.engines.launches import command, container, here, planned, preset, serving, value_of
@@ -104,11 +106,12 @@ def test_a_key_is_a_file_and_never_a_word_or_a_value() -> None:
 
 @pytest.mark.parametrize("name", ["trtllm", "sglang", "transformers", "reference"])
 def test_an_engine_that_would_show_its_key_takes_none(name: EngineName) -> None:
-    key = "reference" if name == "reference" else "qwen3-32b"
+    plan = reference_plan() if name == "reference" else planned("qwen3-32b", name)
+    asked = serving(plan.request.preset.key)
 
     assert not engine(name).takes_key
     with pytest.raises(EngineRefusalError, match="cannot demand a key without showing it: bind it to loopback"):
-        command(planned("qwen3-32b", name), serving(key), container(name, "qwen3-32b", key_file="/run/key"))
+        command(plan, asked, container(name, "qwen3-32b", key_file="/run/key"))
 
 
 def test_a_key_among_engine_arguments_is_refused() -> None:
@@ -128,6 +131,21 @@ def test_sglang_serves_adapters_by_name() -> None:
     argv = command(planned("qwen3-32b", "sglang"), serving("qwen3-32b", adapters=ADAPTERS), here()).argv
 
     assert argv[-4:] == ("--enable-lora", "--lora-paths", "a=/lora/a", "b=/lora/b")
+
+
+@pytest.mark.parametrize("name", ["vllm", "sglang"])
+def test_an_adapter_does_not_take_the_name_of_the_base_model(name: EngineName) -> None:
+    with pytest.raises(EngineRefusalError, match="--lora b: that is the served name of the base model"):
+        command(planned("qwen3-32b", name), serving("b", adapters=ADAPTERS), here())
+
+
+def test_a_plan_on_the_cpu_that_was_forced_gets_a_cache_that_an_engine_can_start_with() -> None:
+    plan = judged(Request(preset=preset("qwen3-14b"), gpu=CPU, count=1, tp=1))
+
+    argv = command(plan, Serving(served_name="x"), here(cpu=True)).argv
+
+    assert plan.verdict == "impossible"
+    assert value_of(argv, "--kv-cache-memory-bytes") == "64M"
 
 
 def test_batch_invariant_mode_is_a_variable_in_vllm_and_a_flag_in_sglang() -> None:
@@ -203,6 +221,21 @@ def test_sglangs_part_leaves_room_for_the_overhead(gpu: str, part: str) -> None:
     assert value_of(argv, "--mem-fraction-static") == part
 
 
+@given(part=st.floats(0.05, 1.0))
+@example(part=0.905)
+@example(part=0.9)
+def test_the_part_of_the_memory_that_is_sent_is_the_one_that_was_planned(part: float) -> None:
+    plan = planned("qwen3-14b", tp=2, utilization=part)
+    sglang = planned("qwen3-14b", "sglang", gpu="a100-40", tp=2, utilization=part)
+
+    sent = value_of(command(plan, serving("qwen3-14b"), here()).argv, "--gpu-memory-utilization") or ""
+    fixed = value_of(command(sglang, serving("qwen3-14b"), here()).argv, "--mem-fraction-static") or ""
+
+    assert float(sent) * 79.2 == plan.memory.ceiling_gib
+    assert float(fixed) * 39.4 == sglang.memory.ceiling_gib
+    assert len(fraction(0.9)) == len("0.90")
+
+
 def test_a_model_that_needs_a_template_is_refused_where_there_is_none() -> None:
     plan = planned("llama-3.1-70b", tp=4)
 
@@ -276,15 +309,23 @@ def test_engines_without_a_cpu_build_say_so(name: EngineName) -> None:
         command(planned("qwen3-32b", name), serving("qwen3-32b"), container(name, "qwen3-32b", cpu=True))
 
 
-def test_transformers_serves_a_folder_on_the_cpu() -> None:
-    plan = planned("qwen3-32b", "transformers", preset=tiny(), length=2048)
+def test_transformers_is_not_started_since_its_name_is_not_listed_and_the_line_to_type_is_named() -> None:
+    plan = planned("qwen3-32b", "transformers", preset=tiny("/checkpoints/a model"), length=2048)
+    place = here(cpu=True, port=8123)
 
-    made = command(plan, Serving(served_name="/checkpoints/tiny", thinking=False), here(cpu=True, port=8123))
+    with pytest.raises(EngineRefusalError) as refused:
+        command(plan, Serving(served_name="tiny", thinking=False), place)
 
+    typed, used = str(refused.value).partition("Start it yourself: ")[2].split("\nand use it by its URL: ")
+    made = by_hand(plan, Serving(served_name="tiny", thinking=False), place)
+    assert shlex.split(typed) == [*(f"{name}={value}" for name, value in made.env.items()), *made.argv]
     assert made.argv == (
-        *("transformers", "serve", "/checkpoints/tiny", "--host", "127.0.0.1", "--port", "8123", "--device", "cpu"),
+        *("transformers", "serve", "/checkpoints/a model", "--host", "127.0.0.1", "--port", "8123", "--device", "cpu"),
         *("--dtype", "bfloat16", "--default-seed", "1", "--chat-template-kwargs", '{"enable_thinking":false}'),
     )
+    assert shlex.split(used) == [
+        *("inference", "doctor", "http://127.0.0.1:8123", "--engine", "transformers", "--model", "/checkpoints/a model")
+    ]
 
 
 def test_transformers_refuses_what_it_would_ignore() -> None:
@@ -297,17 +338,14 @@ def test_transformers_refuses_what_it_would_ignore() -> None:
         "- --lora",
         "- --tool-call-parser",
         "- --kv-cache-dtype",
-        "- --model-name qwen3-32b",
         "- --tp 2",
     ]
 
 
-def test_transformers_answers_to_the_name_of_what_it_loads() -> None:
-    plan = planned("qwen3-32b", "transformers")
+def test_transformers_pins_a_revision_in_the_name_of_the_model() -> None:
+    made = by_hand(planned("qwen3-32b", "transformers"), serving("qwen3-32b"), here())
 
-    with pytest.raises(EngineRefusalError, match=r"--model-name other: it answers to .* only: Qwen/Qwen3-32B@REV"):
-        command(plan, serving("other"), here())
-    assert command(plan, serving("Qwen/Qwen3-32B@REV"), here()).argv[2] == "Qwen/Qwen3-32B@REV"
+    assert made.argv[2] == "Qwen/Qwen3-32B@REV"
 
 
 def test_a_folder_that_no_row_describes_takes_a_named_parser_but_no_switch() -> None:
@@ -353,6 +391,13 @@ def test_any_number_of_reference_engines_fits() -> None:
 def test_the_reference_engine_has_no_model_to_configure(asked: dict[str, object]) -> None:
     with pytest.raises(EngineRefusalError, match="it has no model, and is called 'reference'"):
         command(reference_plan(), Serving(**{"served_name": "reference", **asked}), here())  # type: ignore[arg-type]
+
+
+def test_the_reference_engine_does_not_pass_for_a_model() -> None:
+    with pytest.raises(
+        EngineRefusalError, match="it has no model, so that it cannot serve qwen3-32b: inference up ref"
+    ):
+        command(planned("qwen3-32b", "reference"), serving("qwen3-32b"), here())
 
 
 FLAG_NAMES = st.from_regex(r"[a-z]{1,4}(-[a-z]{1,4})?", fullmatch=True)

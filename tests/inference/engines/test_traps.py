@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.inference.engines.base import EngineRefusalError
+from services.inference.engines.reference import reference_plan
 from services.inference.engines.rope import stretched
 from services.inference.failures import UsageError
 from services.inference.presets import EngineName, catalogue
@@ -26,8 +27,20 @@ SERVICES = Path(__file__).parents[3] / "services"
 def test_1_a_dtype_that_does_not_exist_is_refused_with_the_remedy(dtype: str, engine: EngineName) -> None:
     plan = planned("qwen3-32b", engine, dtype=dtype)
 
-    with pytest.raises(EngineRefusalError, match=rf"--dtype {dtype}: no engine has it.*--quantization fp8"):
+    with pytest.raises(EngineRefusalError, match=rf"--dtype {dtype} does not exist: .*--quantization fp8"):
         command(plan, serving("qwen3-32b"), container(engine, "qwen3-32b"))
+
+
+@pytest.mark.parametrize("engine", ["vllm", "trtllm", "sglang", "transformers"])
+def test_1_what_the_planner_refuses_about_numbers_no_engine_starts_by_force(engine: EngineName) -> None:
+    plan = planned("qwen3-32b", engine, dtype="float32", quantization="awq")
+
+    with pytest.raises(EngineRefusalError) as refused:
+        command(plan, serving("qwen3-32b"), container(engine, "qwen3-32b"))
+
+    about_numbers = [reason for reason in plan.reasons if reason.startswith(("--dtype", "--quantization"))]
+    assert len(about_numbers) == 2
+    assert all(f"- {reason}" in str(refused.value).splitlines() for reason in about_numbers)
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
@@ -44,14 +57,14 @@ def test_2_quantisation_is_sent_for_online_fp8_of_a_16_bit_checkpoint(engine: En
 @pytest.mark.parametrize(
     ("name", "asked", "said"),
     [
-        ("qwen3-32b", "awq", "16-bit weights"),
-        ("qwen3-32b-fp8", "gptq", "fp8 weights"),
-        ("qwen3-32b-awq", "fp8", "int4 weights"),
-        ("gpt-oss-120b", "fp8", "mxfp4 weights"),
+        ("qwen3-32b", "awq", "16 bits"),
+        ("qwen3-32b-fp8", "gptq", "fp8"),
+        ("qwen3-32b-awq", "fp8", "int4"),
+        ("gpt-oss-120b", "fp8", "mxfp4"),
     ],
 )
 def test_2_quantisation_that_contradicts_the_checkpoint_is_refused(name: str, asked: str, said: str) -> None:
-    with pytest.raises(EngineRefusalError, match=f"--quantization {asked}: the checkpoint has {said}"):
+    with pytest.raises(EngineRefusalError, match=f"--quantization {asked} contradicts a checkpoint in {said}: "):
         command(planned(name, quantization=asked), serving(name), here())
 
 
@@ -247,6 +260,10 @@ def test_10_an_engine_argument_takes_the_place_of_a_default_of_ours() -> None:
         ("vllm", "max_model_len", "--max-model-len"),
         ("vllm", "--tensor-parallel-size", "--tp"),
         ("vllm", "trust-remote-code", "--allow-remote-code"),
+        ("vllm", "tensor-parallel", "--tp"),
+        ("vllm", "hf_overrides.rope_parameters", "--rope-scaling"),
+        ("vllm", "model", "the model"),
+        ("vllm", "config", "an --engine-arg for each"),
         ("trtllm", "tp_size", "--tp"),
         ("sglang", "mem-fraction-static", "--gpu-memory-utilization"),
         ("transformers", "dtype", "--dtype"),
@@ -258,10 +275,32 @@ def test_10_an_argument_with_an_option_of_its_own_is_refused_since_the_plan_woul
 ) -> None:
     name = "reference" if engine == "reference" else "qwen3-32b"
     asked = serving(name, engine_args=((key, "1"),))
-    plan = planned("qwen3-32b", engine)
+    plan = reference_plan() if engine == "reference" else planned("qwen3-32b", engine)
 
     with pytest.raises(EngineRefusalError, match=f"--engine-arg {key}: use {option}"):
         command(plan, asked, container(engine, name))
+
+
+@pytest.mark.parametrize(
+    ("engine", "key"), [("vllm", "pipeline_parallel_size"), ("vllm", "data-parallel-size"), ("sglang", "pp-size")]
+)
+def test_10_parallelism_that_is_not_planned_is_refused_with_what_there_is(engine: EngineName, key: str) -> None:
+    asked = serving("qwen3-32b", engine_args=((key, "2"),))
+
+    with pytest.raises(
+        EngineRefusalError, match=f"--engine-arg {key}: planned are servers of one node.* used by its URL"
+    ):
+        command(planned("qwen3-32b", engine), asked, here())
+
+
+def test_10_a_config_of_ones_own_does_not_push_aside_what_was_planned() -> None:
+    plan = planned("qwen3-32b", "trtllm", kv_dtype="fp8")
+    asked = serving("qwen3-32b", engine_args=(("config", "/mine.yaml"),))
+    place = container("trtllm", "qwen3-32b")
+
+    with pytest.raises(EngineRefusalError, match="--kv-cache-dtype: it is written into a file for --config"):
+        command(plan, asked, place)
+    assert value_of(command(planned("qwen3-32b", "trtllm"), asked, place).argv, "--config") == "/mine.yaml"
 
 
 def test_every_reason_is_given_at_once() -> None:
@@ -271,7 +310,7 @@ def test_every_reason_is_given_at_once() -> None:
         command(plan, serving("qwen3-32b", deterministic=True), here())
 
     assert [line.partition(":")[0] for line in str(refused.value).splitlines()[1:]] == [
-        "- --dtype float8",
+        "- --dtype float8 does not exist",
         "- --max-model-len 65536",
         "- Qwen/Qwen3-32B",
         "- --deterministic",

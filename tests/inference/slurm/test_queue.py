@@ -199,13 +199,22 @@ async def test_a_launch_with_auth_writes_a_key_that_only_we_can_read_and_notes_w
     assert ([server.id for server in servers], said[1]) == (["841_0", "841_1"], f"clients need the key in {key_file}")
 
 
-async def test_without_auth_a_launch_warns(cluster_says: Path, tmp_path: Path) -> None:
+async def test_a_launch_warns_of_an_open_door_and_of_weights_that_nobody_has_fetched(
+    cluster_says: Path, tmp_path: Path
+) -> None:
     accepts(cluster_says, "842")
     said: list[str] = []
 
-    await SlurmLauncher().start(replace(vllm_launch(tmp_path), says=said.append))
+    launch = replace(vllm_launch(tmp_path), says=said.append)
+    await SlurmLauncher().start(launch)
+    pinned = replace(launch, serving=replace(launch.serving, revision="c0ffee"))
+    await SlurmLauncher().start(pinned)
 
     assert said[1] == "whoever reaches the node can use the servers: --auth demands a key, where the engine knows one"
+    assert said[2].startswith(
+        "each job fetches what its cache lacks, and may get another commit: `hf download Qwen/Qwen3"
+    )
+    assert said[5].startswith("the jobs stay offline: first `hf download Qwen/Qwen3-32B --revision c0ffee`")
 
 
 async def test_a_job_that_cannot_be_noted_is_cancelled_again(cluster_says: Path, tmp_path: Path) -> None:

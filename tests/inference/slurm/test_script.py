@@ -6,9 +6,11 @@ import os
 import re
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from services.inference.launchers.slurm import SlurmLauncher
 from services.inference.launchers.slurm_options import SlurmOptions
 from services.inference.registry import Registry
 from tests.inference.slurm.conftest import line_of, program, reference_launch, until_status, vllm_launch
+from tests.support.slurm import until
 
 BASH = "/bin/bash"
 
@@ -227,6 +230,35 @@ class TestWhatAJobDoes:
         ports = [line.port for line in Registry(launch.registry).lines() if line.job_id in {"7", "8"}]
         assert ports == [launch.start_port, launch.start_port + 1]
 
+    def test_a_port_leased_to_a_server_of_another_registry_is_left_to_it(self, tmp_path: Path) -> None:
+        loading = reference_launch(tmp_path / "one", program=program(tmp_path, "touch started; exec sleep 20"))
+        other = replace(loading, registry=tmp_path / "two.txt")
+        loading.registry.parent.mkdir()
+
+        first = started(SlurmLauncher().script(loading), tmp_path, job="7")
+        until((tmp_path / "started").exists, what="the engine of the first job")
+        second = started(SlurmLauncher().script(other), tmp_path, job="8")
+        line = until_status(other.registry, "8", "starting")
+        for job in (first, second):
+            job.terminate()
+            job.communicate(timeout=30)
+
+        assert line.port == loading.start_port + 1
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can listen as somebody else")
+    def test_a_server_of_another_user_that_took_the_port_meanwhile_is_not_ours(self, tmp_path: Path) -> None:
+        launch = reference_launch(tmp_path, program=program(tmp_path, "touch started; exec sleep 20"))
+        with started(SlurmLauncher().script(launch), tmp_path) as job:
+            until((tmp_path / "started").exists, what="the engine of the job")
+            with _well_for_somebody_else(launch.start_port):
+                _, said = job.communicate(timeout=30)
+
+        line = line_of(launch.registry, "7")
+        assert (job.returncode, line and line.exit_code) == (98, "98")
+        assert said == (
+            f"assay: port {launch.start_port} of n1 was taken by another user's server: choose another --start-port\n"
+        )
+
     def test_a_file_system_without_locks_is_refused_and_nothing_is_written(self, tmp_path: Path) -> None:
         programs = tmp_path / "bin"
         programs.mkdir()
@@ -285,6 +317,29 @@ def test_any_engine_argument_arrives_as_it_was_typed(
 
     seen = (folder / "seen").read_text(encoding="utf-8").split("\0")
     assert [seen[seen.index(f"--{name}") + 1] for name, _ in arguments] == list(words)
+
+
+@contextmanager
+def _well_for_somebody_else(port: int) -> Iterator[None]:
+    """A server whose /health is good, and whose socket belongs to another user."""
+
+    class Well(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+    server = HTTPServer(("0.0.0.0", port), Well, bind_and_activate=False)
+    server.socket.close()
+    os.seteuid(54_321)
+    try:
+        server.socket = socket.create_server(("0.0.0.0", port))
+    finally:
+        os.seteuid(0)
+    with server, ThreadPoolExecutor(1) as threads:
+        serving = threads.submit(server.serve_forever)
+        yield
+        server.shutdown()
+        serving.result()
 
 
 def _line(job: str, ip: str, port: int, status: str) -> ServiceLine:

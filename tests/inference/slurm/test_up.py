@@ -15,7 +15,7 @@ from tests.support.slurm import Cluster, slurm, until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 
-TASKS = 12
+TASKS = 4
 
 
 def inference(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -106,7 +106,10 @@ def test_wait_ends_at_once_for_a_job_that_no_node_can_hold(cluster: Cluster, tmp
 
     assert waited.returncode == 4
     assert f"SLURM job {job} is PENDING for PartitionConfig, which never ends" in waited.stdout
-    slurm("scancel", job)
+    cancelled = inference(tmp_path, "cancel", "--all", "--force")
+    assert (cancelled.returncode, cancelled.stdout) == (0, f"ended {job}\n")
+    assert job not in cluster.queue()
+    assert inference(tmp_path, "cancel", "--all", "--force").stdout == "nothing of services.txt had to be ended\n"
 
 
 def pids_of(cluster: Cluster, job_id: str) -> list[int]:

@@ -15,7 +15,16 @@ from tests.runner.evaluate.test_asked import asked
 def test_the_job_runs_the_typed_command_without_what_concerns_the_submission(tmp_path: Path) -> None:
     words = ["--up-options", "--partition 'a b'", "--model-name", "it's $HOME", "--output-dir", "x\ny"]
     sbatch_args = ("--gpus=8", "--time=1:00:00")
-    argv = ["/bin/echo", "evaluate", "--submit", *words, "--sbatch-arg", "--gpus=8", "--sbatch-arg=--time=1:00:00"]
+    argv = [
+        "/bin/echo",
+        "evaluate",
+        "--submit",
+        "--dry-run",
+        *words,
+        "--sbatch-arg",
+        "--gpus=8",
+        "--sbatch-arg=--time=1:00:00",
+    ]
 
     made = submission(asked(output_dir=tmp_path / "50%", submit=True, sbatch_args=sbatch_args), argv)
 
