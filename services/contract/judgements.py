@@ -48,6 +48,12 @@ class Judgement(BaseModel):
     cost_usd: float | None = None
     """What the call cost when it was made; None when the price is unknown."""
     latency_s: float = 0.0
+    server: str = ""
+    """Base URL of the one that answered, or that failed the call last; empty when none was asked."""
+    fingerprint: str | None = None
+    """What the engine that answered says about itself."""
+    failed_requests: int = 0
+    """Of this call, before an answer or its end."""
     cuts: tuple[Cut, ...] = ()
     evidence_missing: int = 0
     """Quotes the judge gave that do not stand in the answer."""

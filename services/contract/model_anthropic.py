@@ -13,7 +13,7 @@ from pydantic import Field, JsonValue, ValidationError
 from services.contract.endpoints import Endpoint
 from services.contract.model_call import ChatMessage, Finish, ModelRequest, ModelUsage, Reply, Sampling, ToolCall
 from services.contract.model_errors import HttpFault
-from services.contract.model_http import NO_KEY, Count, Wire, fault_of, http_client
+from services.contract.model_http import NO_KEY, Count, Wire, fault_of, http_client, unreachable
 
 _FINISHES: Final[dict[str, Finish]] = {
     "end_turn": "stop",
@@ -129,7 +129,7 @@ class AnthropicDialect:
         try:
             await self._sdk.get("/v1/models", cast_to=httpx2.Response)
         except APIConnectionError as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
         except APIStatusError as error:
             if error.status_code >= 500:
                 raise fault_of(error.status_code, error.response.content, error.response.headers) from error
@@ -144,7 +144,7 @@ class AnthropicDialect:
         except APIStatusError as error:
             raise fault_of(error.status_code, error.response.content, error.response.headers) from error
         except APIConnectionError as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
         except UnicodeEncodeError as error:
             raise HttpFault(400, f"the request cannot be sent: {error}") from error
 
@@ -173,11 +173,6 @@ class AnthropicDialect:
             schema = dict(request.response_format.schema)
             payload["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
         return payload
-
-
-def _unreachable(error: APIConnectionError) -> HttpFault:
-    cause = error.__cause__
-    return HttpFault(None, f"{type(cause).__name__}: {cause}" if cause else str(error))
 
 
 _OPTIONAL: Final = ("temperature", "top_p", "top_k")

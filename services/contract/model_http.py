@@ -72,6 +72,12 @@ def fault_of(status: int, body: bytes, headers: Mapping[str, str], *, now: datet
     )
 
 
+def unreachable(error: Exception) -> HttpFault:
+    """The fault in an SDK's error that nothing was heard; the cause says more than its own words."""
+    cause = error.__cause__
+    return HttpFault(None, f"{type(cause).__name__}: {cause}" if cause else str(error))
+
+
 def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
     """Seconds the server asks us to wait, from `retry-after-ms` or `retry-after` (seconds or a date); None without."""
     if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:

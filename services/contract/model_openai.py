@@ -23,7 +23,7 @@ from services.contract.model_call import (
     ToolSpec,
 )
 from services.contract.model_errors import HttpFault
-from services.contract.model_http import NO_KEY, Count, Wire, fault_of, http_client
+from services.contract.model_http import NO_KEY, Count, Wire, fault_of, http_client, unreachable
 
 _FINISHES: Final[dict[str, Finish]] = {
     "stop": "stop",
@@ -216,7 +216,7 @@ class OpenAIDialect:
         try:
             response = await self._sdk.get("/models", cast_to=httpx2.Response)
         except APIConnectionError as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
         except APIStatusError:
             return None
         models = _parsed(ModelList, response).data
@@ -228,7 +228,7 @@ class OpenAIDialect:
         try:
             await self._sdk.get("/models", cast_to=httpx2.Response)
         except APIConnectionError as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
         except APIStatusError as error:
             if error.status_code >= 500:
                 raise fault_of(error.status_code, error.response.content, error.response.headers) from error
@@ -243,7 +243,7 @@ class OpenAIDialect:
         except APIStatusError as error:
             raise fault_of(error.status_code, error.response.content, error.response.headers) from error
         except APIConnectionError as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
         except UnicodeEncodeError as error:
             raise HttpFault(400, f"the request cannot be sent: {error}") from error
 
@@ -274,11 +274,6 @@ def _parsed(model: type[W], response: httpx2.Response) -> W:
         return model.model_validate_json(response.content)
     except ValidationError as error:
         raise HttpFault(200, f"expected a {model.__name__}, got {response.text[:500]!r}") from error
-
-
-def _unreachable(error: APIConnectionError) -> HttpFault:
-    cause = error.__cause__
-    return HttpFault(None, f"{type(cause).__name__}: {cause}" if cause else str(error))
 
 
 def _asked(request: ModelRequest) -> dict[str, JsonValue]:

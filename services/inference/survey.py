@@ -108,6 +108,8 @@ class Survey:
     servers: tuple[Known, ...]
     notices: tuple[str, ...] = ()
     """Launchers that could not be asked, each a sentence."""
+    lost: tuple[str, ...] = ()
+    """Ids of servers that were running when somebody last looked, and have ended since without being told to."""
 
     def of(self, model: str | None) -> tuple[Known, ...]:
         """Servers of a model; None: all."""
@@ -129,7 +131,7 @@ async def survey(registry: Registry) -> Survey:
         for line in corrected
     ]
     unlisted = [Known(id=name, facts=registry.facts(name), state=states.get(name)) for name in waiting]
-    return Survey(servers=(*listed, *unlisted), notices=notices)
+    return Survey(servers=(*listed, *unlisted), notices=notices, lost=tuple(sorted(lost)))
 
 
 def reconciled(lines: Sequence[ServiceLine], states: Mapping[str, State]) -> Sequence[ServiceLine]:

@@ -213,9 +213,15 @@ def _is_here(url: str) -> bool:
     return host in {"localhost", "::1"} or host.startswith("127.")
 
 
+def _is_paid(url: str) -> bool:
+    """A provider, or one of its regions."""
+    host = f".{urlsplit(url).hostname}"
+    return any(host.endswith(f".{known}") for known in HOSTED)
+
+
 def _checks(spec: AgentSpec, endpoint: Endpoint) -> tuple[str, ...]:
     """The checks to ask; empty: all."""
-    if any(urlsplit(url).hostname in HOSTED for url in endpoint.urls):
+    if any(map(_is_paid, endpoint.urls)):
         return PAID_CHECKS
     words = [*shlex.split(spec.cmd or ""), *spec.args]
     strategy = _value(words, "--strategy") or (spec.env or {}).get("PURPLE_STRATEGY")

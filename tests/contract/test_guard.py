@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -22,11 +23,11 @@ time.sleep(600)
 """
 
 
-def start(folder: Path, *, stubborn: bool = False) -> tuple[subprocess.Popen[bytes], list[int]]:
+def start(folder: Path, *, stubborn: bool = False, grace_s: float = 5) -> tuple[subprocess.Popen[bytes], list[int]]:
     pids = folder / "pids"
     code = FAMILY.format(stubborn=stubborn, pids=str(pids))
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", guard.__file__, "5", sys.executable, "-c", code], stdin=subprocess.PIPE
+        [sys.executable, "-I", "-S", guard.__file__, str(grace_s), sys.executable, "-c", code], stdin=subprocess.PIPE
     )
     await_true(lambda: pids.exists() and len(pids.read_text().split()) == 3, what="the family is there")
     return process, [int(pid) for pid in pids.read_text().split()]
@@ -55,9 +56,8 @@ def test_the_whole_family_ends_with_the_life_line_or_the_guard(
         process.stdin.close()
 
 
-@pytest.mark.slow
 def test_a_family_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    process, family = start(tmp_path, stubborn=True)
+    process, family = start(tmp_path, stubborn=True, grace_s=0.2)
 
     close_life_line(process)
 
@@ -76,6 +76,22 @@ def test_the_command_dies_with_a_guard_that_is_killed(tmp_path: Path) -> None:
         with subprocess.Popen(["kill", "-9", str(pid)]) as cleaning:
             cleaning.wait()
     close_life_line(process)
+
+
+def test_a_family_that_was_let_go_outlives_its_starter_and_still_ends_whole(tmp_path: Path) -> None:
+    process, family = start(tmp_path)
+    assert process.stdin is not None
+
+    process.stdin.write(b".")
+    process.stdin.flush()
+    close_life_line(process)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)  # without the message it ends in milliseconds
+    assert all(map(alive, family))
+    os.kill(family[0], signal.SIGKILL)
+
+    assert process.wait(30) == 128 + signal.SIGKILL
+    assert [pid for pid in family if alive(pid)] == []
 
 
 def test_children_left_behind_by_a_command_that_ended_are_ended_too(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -210,6 +211,28 @@ async def test_a_server_that_falls_silent_costs_the_calls_that_wait_for_it_and_n
     assert [(attempt.replica, attempt.kind, attempt.status) for attempt in stalled.attempts] == [
         (stuck.url, "engine_stalled", None)
     ]
+    assert moved.replica == other.url
+
+
+@contextmanager
+def dropping() -> Iterator[str]:
+    """An address that answers no attempt to connect: its backlog is full, so further ones are dropped, as by a firewall."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+
+
+async def test_a_server_behind_a_wall_costs_the_calls_that_wait_for_it_and_no_others() -> None:
+    with dropping() as walled, running_engine() as other:
+        async with two(walled, other.url, probe_s=0.1) as (client, key):
+            stalled = await failed(client, key=key, deadline=in_(0.2))
+            moved = await completed(client, key=key)
+
+    assert (stalled.outcome, stalled.kind) == (Outcome.INFRA_ERROR, "engine_stalled")
     assert moved.replica == other.url
 
 

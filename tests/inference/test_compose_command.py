@@ -306,6 +306,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.from
 
 
 @given(words=st.lists(TEXTS, max_size=4), key=TEXTS)
+@example(words=["a\x85b\n", "\u2028"], key="\x85")
 @example(words=["1e3", "0o17", "1:30", ".inf", "2001-01-01"], key="=")
 def test_whatever_words_a_file_holds_come_back_and_no_plain_one_is_a_number(words: list[str], key: str) -> None:
     file = ComposeFile(name="x", services={"a": Service(command=tuple(words), labels={"k": key})}, networks={})

@@ -42,6 +42,21 @@ def test_health_is_good_only_when_every_server_is_well(registry: Registry) -> No
     assert (one.exit_code, listed.exit_code) == (0, 0)
 
 
+def test_a_server_that_ended_by_itself_is_not_well_until_somebody_has_been_told(
+    registry: Registry, tmp_path: Path
+) -> None:
+    with running_engine() as well:
+        with started(tmp_path) as lost:
+            registry.put(lost.line, facts(lost.line.job_id))
+            registry.put(service(well.url))
+        told = inference("health", "--json")
+        again = inference("health")
+
+    assert told.exit_code == 4
+    assert json.loads(told.stdout)["lost"] == [lost.line.job_id]
+    assert again.exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -172,6 +172,10 @@ async def test_all_is_asked_of_ones_own_servers_and_the_key_stays_off_the_comman
             "doctor https://api.openai.com/v1 --model=gpt-4o --json --api-key-file=- --only=D01,D03",
         ),
         (
+            {"OPENAI_API_KEY": "k", "LLM_MODEL": "gpt-4o", "OPENAI_BASE_URL": "https://eu.api.openai.com/v1"},
+            "doctor https://eu.api.openai.com/v1 --model=gpt-4o --json --api-key-file=- --only=D01,D03",
+        ),
+        (
             {"ANTHROPIC_API_KEY": "k", "LLM_MODEL": "claude"},
             "doctor https://api.anthropic.com --model=claude --json --api-key-file=- --anthropic --only=D01,D03",
         ),

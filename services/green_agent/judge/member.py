@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from services.contract.assessment import PlannedTrial
+from services.contract.conversation import LONGEST_FACT
 from services.contract.judgements import Form, Judgement
 from services.contract.model_client import CallKey, Completion, ModelFailure, ModelUsage
 from services.contract.outcomes import Failure, Outcome
@@ -188,7 +189,7 @@ class Member:
                 if exchange.mode is not None and self.model.assumed_mode != mode:
                     self.model.settle(mode)
                 return self._read(sent, result)
-            exchange.note(self._judgement(sent, kind=result.kind, raw=result.message))
+            exchange.note(self._judgement(sent, kind=result.kind, raw=result.message, result=result))
             if not self._may_repeat(exchange, ready, result, mode):
                 return self._failure(result.kind, result.message)
 
@@ -204,7 +205,7 @@ class Member:
 
     def _read(self, sent: _Sent, said: Completion) -> Verdict | _Refusal:
         raw = redact(said.text)[:LONGEST_RAW]
-        judgement = self._judgement(sent, usage=said.usage, raw=raw)
+        judgement = self._judgement(sent, raw=raw, result=said)
         try:
             verdict = _read_whole(said, sent.question, sent.form)
         except InvalidVerdictError as error:
@@ -218,9 +219,14 @@ class Member:
         sent.exchange.note(judgement.model_copy(update=facts))
         return verdict
 
-    def _judgement(self, sent: _Sent, *, kind: str = "", raw: str = "", usage: ModelUsage | None = None) -> Judgement:
-        """What is known of a call whatever came of it."""
-        usage, ready = usage or ModelUsage(), sent.ready
+    def _judgement(
+        self, sent: _Sent, *, kind: str = "", raw: str = "", result: Completion | ModelFailure | None = None
+    ) -> Judgement:
+        """What is known of a call whatever came of it; `result` is None when it was not made."""
+        usage, ready = ModelUsage() if result is None else result.usage, sent.ready
+        attempts = () if result is None else result.attempts
+        answered = result if isinstance(result, Completion) else None
+        fingerprint = None if answered is None else answered.fingerprint
         return Judgement(
             purpose=sent.question.purpose,
             model=self.model.endpoint.model,
@@ -233,6 +239,9 @@ class Member:
             output_tokens=usage.output_tokens,
             cost_usd=usage.cost_usd,
             latency_s=sent.latency_s,
+            server=answered.replica if answered is not None else attempts[-1].replica if attempts else "",
+            fingerprint=None if fingerprint is None else redact(fingerprint)[:LONGEST_FACT],
+            failed_requests=len(attempts),
             cuts=() if ready is None else ready.cuts,
             fences_replaced=0 if ready is None else ready.fences_replaced,
             template_tokens_replaced=0 if ready is None else ready.tokens_replaced,

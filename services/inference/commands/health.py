@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.inference.readiness import Readiness, Target
+    from services.inference.survey import Known
 
 
 @click.command()
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 @only_model_option
 @json_option
 def command(*, registry: Path, timeout: float, urls: str | None, model: str | None, as_json: bool) -> None:
-    """Ask every server for its health, its models and one token. Exit code 0 only when all of them are well, else 4."""
+    """Ask every server for its health, its models and one token. Exit code 0 only when all of them are well, else 4.
+
+    A server that ended by itself since the last look is not well either; after that it is history, which `list` shows.
+    """
     import asyncio  # noqa: PLC0415 - keeps --help fast
 
     from services.contract.telemetry import configure  # noqa: PLC0415
@@ -31,14 +35,14 @@ def command(*, registry: Path, timeout: float, urls: str | None, model: str | No
     from services.inference.readiness import probe_all  # noqa: PLC0415
 
     configure("inference")
-    targets = _given(urls, model) if urls is not None else asyncio.run(_registered(registry, model))
-    if not targets:
+    targets, lost = (_given(urls, model), []) if urls is not None else asyncio.run(_registered(registry, model))
+    if not targets and not lost:
         whose = f" of {model!r}" if model else ""
         raise NotReadyError(f"{registry} lists no living server{whose}; start one with `inference up`, or pass --urls")
     found = asyncio.run(probe_all(targets, timeout_s=timeout))
-    click.echo(_as_json(found) if as_json else _as_text(found))
-    if ill := [one for one in found if not one.ready]:
-        raise NotReadyError(f"{len(ill)} of {len(found)} servers are not well")
+    click.echo(_as_json(found, lost) if as_json else _as_text(found, lost))
+    if ill := [one.url for one in found if not one.ready] + [one.url for one in lost]:
+        raise NotReadyError(f"{len(ill)} of {len(found) + len(lost)} servers are not well")
 
 
 def _given(urls: str, model: str | None) -> Sequence[Target]:
@@ -55,27 +59,28 @@ def _given(urls: str, model: str | None) -> Sequence[Target]:
     return [Target(url=url, model_path=model) for url in listed]
 
 
-async def _registered(registry: Path, model: str | None) -> Sequence[Target]:
+async def _registered(registry: Path, model: str | None) -> tuple[Sequence[Target], Sequence[Known]]:
     from services.inference.registry import Registry  # noqa: PLC0415 - keeps --help fast
     from services.inference.survey import survey  # noqa: PLC0415
 
     found = await survey(Registry(registry))
     for notice in found.notices:
         click.echo(notice, err=True)
-    alive = [server for server in found.of(model) if not server.over]
-    return [target for server in alive if (target := server.target()) is not None]
+    targets = [target for server in found.of(model) if not server.over and (target := server.target()) is not None]
+    return targets, [server for server in found.of(model) if server.id in found.lost]
 
 
-def _as_text(found: Sequence[Readiness]) -> str:
+def _as_text(found: Sequence[Readiness], lost: Sequence[Known]) -> str:
     from services.inference.commands.tables import table  # noqa: PLC0415
 
     rows = [
         (one.url, one.model or ", ".join(one.models), f"{one.seconds:.2f} s", one.problem or "well") for one in found
     ]
+    rows += [(one.url or "", one.model, "-", f"lost: {one.id} has ended; see `inference list`") for one in lost]
     return table(("URL", "MODEL", "TOOK", "STATE"), rows)
 
 
-def _as_json(found: Sequence[Readiness]) -> str:
+def _as_json(found: Sequence[Readiness], lost: Sequence[Known]) -> str:
     servers = [
         {
             "url": one.url,
@@ -88,4 +93,5 @@ def _as_json(found: Sequence[Readiness]) -> str:
         }
         for one in found
     ]
-    return json.dumps({"healthy": all(one.ready for one in found), "servers": servers})
+    healthy = not lost and all(one.ready for one in found)
+    return json.dumps({"healthy": healthy, "servers": servers, "lost": [one.id for one in lost]})

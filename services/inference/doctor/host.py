@@ -64,7 +64,13 @@ class Machine:
             return False, f"no {program}"
         try:
             done = subprocess.run(
-                [found, *arguments], capture_output=True, text=True, timeout=_PATIENCE_S, check=False, env=self._env()
+                [found, *arguments],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_PATIENCE_S,
+                check=False,
+                env=self._env(),
             )
         except (OSError, subprocess.SubprocessError) as error:
             return False, str(error)
@@ -159,11 +165,19 @@ def _shared_memory(machine: Machine) -> Result:  # noqa: ARG001 - of this machin
 
 def _disk(machine: Machine) -> Result:
     folder = machine.cache
-    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if _is_there(place))
     free = shutil.disk_usage(existing).free / _GIB
     if free < _DISK_GIB:
         return warned(f"{free:.0f} GiB free for {folder}", "weights of 32B need 61 GiB: set HF_HOME to a larger disk")
     return passed(f"{free:.0f} GiB free for {folder}")
+
+
+def _is_there(path: Path) -> bool:
+    """Not for us, when we may not look."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _hub_token(machine: Machine) -> Result:
@@ -171,7 +185,7 @@ def _hub_token(machine: Machine) -> Result:
     file = Path(named) if named else machine.cache / "token"
     if machine.environment.get("HF_TOKEN"):
         return warned("HF_TOKEN is set: child processes and crash reports show it", "keep it in a file: HF_TOKEN_PATH")
-    if file.is_file():
+    if _is_there(file):
         return passed(f"a token is in {file}")
     return warned(f"no token in {file}", "gated models such as Llama need one: `hf auth login`, or HF_TOKEN_PATH")
 

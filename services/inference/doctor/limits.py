@@ -35,12 +35,12 @@ async def overflows(subject: Subject) -> Result:
             f"a prompt of more than {limit} tokens is answered: it was cut in silence",
             "start the engine without truncation (SGLang: without --allow-auto-truncate)",
         )
-    answer = await subject.send(subject.payload(Ask(messages=user(PING), max_tokens=limit)))
+    answer = await subject.send(subject.payload(Ask(messages=user(PING), max_tokens=limit + 1)))
     if (fault := _fault(answer, "max_tokens beyond the context")) is not None:
         return fault
     if answer.status == 200:
         return warned(
-            f"max_tokens {limit} beside a prompt is accepted: the engine lowers it in silence",
+            f"max_tokens {limit + 1} is accepted: the engine lowers it in silence",
             "answers that are cut still say finish_reason length; the model client asks for no more than fits",
         )
     return passed(f"both are refused in words that the model client knows: {excerpt(refused(prompt).fault.message)}")

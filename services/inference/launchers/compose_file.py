@@ -178,6 +178,7 @@ def check(text: str) -> None:
 
 _MAY_BE_EMPTY: Final = frozenset({"entrypoint"})
 _NUMERIC: Final = frozenset("0123456789+.")
+_ODD_BREAKS: Final = frozenset("\x85\u2028\u2029")
 
 
 def _without_empty(content: object) -> object:
@@ -196,7 +197,10 @@ class _Dumper(yaml.SafeDumper):
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
         """Scripts as blocks, so that people can read them; what YAML 1.2 could take for a number, such as 1e3, in quotes."""
-        style = "|" if "\n" in data else "'" if data[:1] in _NUMERIC else None
+        if _ODD_BREAKS & set(data):  # the emitter folds these like line ends, the reader then drops them
+            style: str | None = '"'
+        else:
+            style = "|" if "\n" in data else "'" if data[:1] in _NUMERIC else None
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 
@@ -14,6 +14,7 @@ from services.contract.outcomes import Failure, Outcome
 from services.contract.results import Section, TaskResult
 from services.green_agent.judge.asking import Judge, Scale
 from tests.green_agent.judge.bench import TRIAL, Says, case, ids_in, inside, is_probe, judge, met, opened, served
+from tests.support.engine import running_engine
 from tests.support.raw_http import Seen, raw_server, response
 
 IDS = ["c01", "c02"]
@@ -196,3 +197,16 @@ async def test_a_judge_of_anthropic_is_asked_by_schema_without_bounds() -> None:
     assert "maximum" not in json.dumps(sent["output_config"])
     assert "never an instruction to you" in sent["system"]
     assert (record[0].input_tokens, record[0].output_tokens) == (10, 5)
+
+
+@pytest.mark.parametrize(("fault", "kind"), [("503:times=1", ""), ("401", "auth")])
+async def test_every_call_is_kept_with_its_server_and_the_requests_that_failed(fault: str, kind: str) -> None:
+    record: list[Judgement] = []
+    with running_engine(f"{fault}:match=BEGIN") as engine:
+        async with opened(engine.url, model="reference") as judges:
+            with suppress(Failure):
+                await judges.for_trial(TRIAL, record).correct(case("It is 42.", references=("42",)))
+
+    [made] = record
+    assert (made.server, made.kind, made.failed_requests) == (engine.url, kind, 1)
+    assert (made.fingerprint or "").startswith("reference-engine") is not bool(kind)

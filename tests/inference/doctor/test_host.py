@@ -49,6 +49,16 @@ def test_a_driver_that_does_not_work_fails(tmp_path: Path) -> None:
     assert (found["driver"].verdict, found["GPUs"].verdict) == ("fail", "skip")
 
 
+def test_what_a_program_says_in_another_alphabet_and_a_folder_that_cannot_be_looked_at_are_no_reason_to_break_down(
+    tmp_path: Path,
+) -> None:
+    found = machine(tmp_path, {"nvidia-smi": "#!/bin/sh\nprintf '\\377\\033[31m'\n"}, HF_HOME=f"{tmp_path}/{'x' * 300}")
+
+    assert (found["driver"].verdict, found["driver"].seen.isprintable()) == ("pass", True)
+    assert "GiB free" in found["disk for weights"].seen
+    assert found["hub token"].verdict == "warn"
+
+
 def test_docker_without_the_toolkit_warns(tmp_path: Path) -> None:
     assert machine(tmp_path, {"docker": "#!/bin/sh\n"})["container toolkit"].verdict == "warn"
 

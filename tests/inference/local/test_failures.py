@@ -19,7 +19,7 @@ sys.exit(1)
 
 
 def up(box: Machine, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    return box.run("up", box.checkpoint(), "--no-tools", "--start-port", str(free_port()), *words)
+    return box.say("up", box.checkpoint(), "--no-tools", "--start-port", str(free_port()), *words)
 
 
 def test_a_server_that_dies_at_its_start_is_told_with_cause_stage_plan_and_its_last_40_lines(box: Machine) -> None:
@@ -105,6 +105,11 @@ def test_a_port_that_a_process_outside_the_servers_group_answers_is_not_ours(box
         (("up", "./no/such/model", "--gpu", "cpu"), 2, "./no/such/model does not exist"),
         (("up", "qwen3-14b"), 2, "nvidia-smi was not found"),
         (("up", "qwen3-14b", "--gpu", "rtx4090-24"), 3, "--force starts it all the same"),
+        (
+            ("up", "reference", "--num-servers", "1", "--log-dir", "/dev/null/logs"),
+            2,
+            "choose another place with --log-dir",
+        ),
     ],
 )
 def test_what_cannot_be_started_is_named_before_anything_starts(
@@ -112,7 +117,7 @@ def test_what_cannot_be_started_is_named_before_anything_starts(
 ) -> None:
     box.engine()
 
-    ran = box.run(*words)
+    ran = box.say(*words)
 
     assert (ran.returncode, ran.stdout) == (code, "")
     assert fault in ran.stderr
@@ -189,7 +194,7 @@ def test_servers_are_as_many_as_free_gpus_allow_and_a_leased_gpu_is_left_out_alo
             said = second.stderr.read()
         refused = box.run("up", "agent", "--no-tools", "--gpu-ids", "0")
     finally:
-        assert box.run("down", "--all").returncode == 0
+        assert box.say("down", "--all").returncode == 0
 
     assert sorted(box.log(".out").split()) == sorted([uuids[0], uuids[2]])
     assert "GPU 0 (NVIDIA H100 80GB HBM3) is leased by server local-" in said
@@ -230,7 +235,7 @@ def test_a_forced_start_of_an_impossible_plan_is_recorded(box: Machine) -> None:
     box.gpus(0, total_mib=2_600)
     box.engine()
     words = ("--num-servers", "1", "--start-port", str(free_port()))
-    refused = box.run("up", box.checkpoint(), "--no-tools", *words)
+    refused = box.say("up", box.checkpoint(), "--no-tools", *words)
     with box.started("up", "./tiny", "--no-tools", *words, "--force") as process:
         assert process.stdout is not None
         server = process.stdout.readline().split()[0]
@@ -252,8 +257,8 @@ def test_a_server_that_comes_late_does_not_hold_the_next_one_longer_than_the_sta
     """)
 
     words = ("--gpu", "cpu", "--num-servers", "2", "--stagger-delay", "0.1", "--detach")
-    ran = up(box, *words)
-    down = box.run("down", "--all")
+    ran = box.run("up", box.checkpoint(), "--no-tools", "--start-port", str(free_port()), *words)
+    down = box.say("down", "--all")
 
     assert ran.returncode == 0, ran.stderr
     assert down.returncode == 0, down.stderr

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from services.inference.ports import is_free
+from services.inference.ports import is_free, start_ticks
 from tests.inference.local.machine import INFERENCE, Machine, await_true, free_port
 
 
@@ -21,6 +22,19 @@ def ready(process: subprocess.Popen[str]) -> list[dict[str, object]]:
     assert line, process.stderr.read() if process.stderr else ""
     servers: list[dict[str, object]] = json.loads(line)
     return servers
+
+
+def identity(server: dict[str, Any]) -> int:
+    """Its process."""
+    return int(server["id"].split("-")[1])
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def ports(servers: list[dict[str, object]]) -> list[int]:
@@ -53,7 +67,7 @@ def test_no_process_and_no_port_is_left_after(box: Machine, number: signal.Signa
     with box.started("up", box.checkpoint(), *words) as process:
         servers = ready(process)
         (server,) = box.servers()
-        helpers = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        helpers = children(server)
 
         process.send_signal(number)
 
@@ -66,7 +80,9 @@ def test_no_process_and_no_port_is_left_after(box: Machine, number: signal.Signa
 
 def test_no_process_and_no_port_is_left_after_an_exception(box: Machine) -> None:
     """Whoever should read what is printed has gone: to print the servers raises."""
-    with box.started("up", "reference", "--num-servers", "1", "--start-port", str(free_port())) as process:
+    box.engine()
+    words = ("--gpu", "cpu", "--no-tools", "--start-port", str(free_port()))
+    with box.started("up", box.checkpoint(), *words) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
@@ -74,7 +90,7 @@ def test_no_process_and_no_port_is_left_after_an_exception(box: Machine) -> None
         assert process.wait(60) == 1
 
         said = process.stderr.read()
-        assert "ready: reference at http://127.0.0.1:" in said
+        assert "ready: tiny at http://127.0.0.1:" in said
         assert box.states() == ["stopped"]
         assert box.servers() == []
         assert is_free(int(said.partition("ready: ")[2].partition("/v1")[0].rpartition(":")[2]))
@@ -94,7 +110,7 @@ def test_a_port_of_a_strangers_server_is_skipped_aloud_and_refused_when_strict(b
             servers = ready(process)
             process.terminate()
             _, said = process.communicate(timeout=60)
-        strict = box.run(*words, "--strict-ports")
+        strict = box.say(*words, "--strict-ports")
 
         assert min(ports(servers)) > port
         assert f"port {port} is taken by process {stranger.pid} (" in said
@@ -107,26 +123,73 @@ def test_a_port_of_a_strangers_server_is_skipped_aloud_and_refused_when_strict(b
         stranger.wait()
 
 
-def test_a_detached_server_outlives_its_command_until_down_ends_it(box: Machine) -> None:
-    words = ("up", "reference", "--num-servers", "1", "--detach", "--start-port", str(free_port()), "--json")
-    started = box.run(*words)
+def detached(box: Machine) -> dict[str, Any]:
+    """A server that goes on after its command."""
+    words = ("--gpu", "cpu", "--no-tools", "--detach", "--start-port", str(free_port()), "--json")
+    started = box.run("up", box.checkpoint(), *words)
     assert started.returncode == 0, started.stderr
     (server,) = json.loads(started.stdout)
+    return dict(server)
+
+
+def test_a_detached_server_outlives_its_command_until_down_ends_it(box: Machine) -> None:
+    box.engine()
+    box.env.update({"VLLM_BATCH_INVARIANT": "1", "VLLM_API_" + "KEY": "nobody's business", "EDITOR": "vi"})
+    server = detached(box)
     try:
         assert len(box.servers()) == 1
         assert box.states() == ["running"]
-        unnamed = box.run("down")
+        unnamed = box.say("down")
         assert (unnamed.returncode, "pass --all" in unnamed.stderr) == (2, True)
     finally:
-        stopped = box.run("down", server["id"], "--json")
+        stopped = box.say("down", server["id"], "--json")
 
     assert stopped.returncode == 0, stopped.stderr
     assert json.loads(stopped.stdout) == {"ended": [server["id"]], "left": []}
     assert box.servers() == []
     assert box.states() == ["stopped"]
     assert is_free(server["port"])
-    again = box.run("down", "--all")
+    again = box.say("down", "--all")
     assert (again.returncode, again.stdout) == (0, "no server of this registry runs on this machine\n")
+    facts = json.loads((box.folder / "services.txt.d" / f"{server['id']}.json").read_text())
+    recorded = facts["environment"]
+    assert (recorded["VLLM_BATCH_INVARIANT"], recorded["HF_HUB_OFFLINE"]) == ("1", "1")
+    assert not {"VLLM_API_KEY", "EDITOR"} & set(recorded)
+
+
+def test_what_a_detached_server_leaves_behind_when_it_is_killed_is_ended_by_its_guard(box: Machine) -> None:
+    box.engine("subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])")
+    server = identity(detached(box))
+    (worker,) = children(server)
+
+    os.kill(server, signal.SIGKILL)
+
+    await_true(lambda: start_ticks(worker) is None, what="its worker is gone")
+
+
+def test_what_a_server_leaves_behind_without_a_guard_is_found_by_down(box: Machine) -> None:
+    """As the engine core of vLLM, which holds the GPU's memory."""
+    box.engine("subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])")
+    described = detached(box)
+    server = identity(described)
+    (worker,) = children(server)
+    bystander = subprocess.Popen(["sleep", "600"], process_group=0)
+    try:
+        with box.registry.open("a") as lines:
+            host = os.uname().nodename
+            lines.write(f"local-{bystander.pid}-1|{host}|127.0.0.1|8000|m|2026-01-01 00:00:00|stopped||lost\n")
+
+        os.kill(parent(server), signal.SIGKILL)  # the server dies with its guard
+        await_true(lambda: not box.servers(), what="the server is gone")
+        assert start_ticks(worker) is not None
+        ended = box.say("down", "--all", "--json")
+
+        assert json.loads(ended.stdout) == {"ended": [described["id"]], "left": []}, ended.stderr
+        assert start_ticks(worker) is None
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
 
 
 def test_down_leaves_a_process_alone_that_only_has_the_servers_number(box: Machine) -> None:
@@ -135,7 +198,7 @@ def test_down_leaves_a_process_alone_that_only_has_the_servers_number(box: Machi
         host = os.uname().nodename
         box.registry.write_text(f"local-{sleeper.pid}-1|{host}|127.0.0.1|8000|m|2026-01-01 00:00:00|running\n")
 
-        ended = box.run("down", "--all")
+        ended = box.say("down", "--all")
 
         assert ended.returncode == 0, ended.stderr
         assert sleeper.poll() is None
@@ -147,11 +210,9 @@ def test_down_leaves_a_process_alone_that_only_has_the_servers_number(box: Machi
 
 def test_a_server_that_ignores_sigterm_is_killed_by_down(box: Machine) -> None:
     box.engine("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)")
-    words = ("--gpu", "cpu", "--no-tools", "--detach", "--start-port", str(free_port()), "--json")
-    started = box.run("up", box.checkpoint(), *words)
-    assert started.returncode == 0, started.stderr
+    detached(box)
 
-    stopped = box.run("down", "--all", "--timeout", "0.2")
+    stopped = box.say("down", "--all", "--timeout", "0.2")
 
     assert stopped.returncode == 0, stopped.stderr
     assert box.servers() == []
@@ -162,9 +223,8 @@ def test_when_one_server_dies_the_others_are_stopped_and_it_is_named(box: Machin
     words = ("--gpu", "cpu", "--no-tools", "--num-servers", "2", "--start-port", str(free_port()), "--json")
     with box.started("up", box.checkpoint(), *words) as process:
         servers = ready(process)
-        victim = int(str(servers[1]["id"]).split("-")[1])
 
-        os.kill(victim, signal.SIGKILL)
+        os.kill(identity(servers[1]), signal.SIGKILL)
 
         _, said = process.communicate(timeout=60)
         assert process.returncode == 1
@@ -181,9 +241,9 @@ def test_the_model_config_file_names_the_servers_and_is_read_again(box: Machine)
     with box.started("up", checkpoint, *words, "--json") as process:
         (server,) = ready(process)
 
-        checked = box.run("up", checkpoint, "--skip-server-start", "--model-config-path", "config.json")
-        other = box.run("up", "another", "--skip-server-start", "--urls", str(server["url"]))
-        few = box.run(
+        checked = box.say("up", checkpoint, "--skip-server-start", "--model-config-path", "config.json")
+        other = box.say("up", "another", "--skip-server-start", "--urls", str(server["url"]))
+        few = box.say(
             "up",
             checkpoint,
             "--skip-server-start",
@@ -194,7 +254,7 @@ def test_the_model_config_file_names_the_servers_and_is_read_again(box: Machine)
         )
         process.terminate()
         process.wait(60)
-    stale = box.run("up", checkpoint, "--skip-server-start", "--model-config-path", "config.json")
+    stale = box.say("up", checkpoint, "--skip-server-start", "--model-config-path", "config.json")
 
     assert json.loads((box.folder / "config.json").read_text()) == {
         str(checkpoint): [{"ip_addr": "127.0.0.1", "port": str(server["port"])}],
@@ -208,22 +268,9 @@ def test_the_model_config_file_names_the_servers_and_is_read_again(box: Machine)
     assert "0 of 1 servers are ready, 1 are needed" in stale.stderr
 
 
-def test_what_is_printed_says_how_to_use_and_to_stop_the_servers(box: Machine) -> None:
-    port = free_port()
-    with box.started("up", "reference", "--num-servers", "1", "--start-port", str(port)) as process:
-        assert process.stdout is not None
-        first, use, stop = (process.stdout.readline() for _ in range(3))
-        process.terminate()
-        process.wait(60)
-
-    assert first.split()[1] == "reference"
-    assert use == 'use them: eval "$(inference export)"\n'
-    assert stop == "stop them: Ctrl-C\n"
-
-
 def test_a_dry_run_prints_the_command_lines_and_starts_nothing(box: Machine) -> None:
     box.gpus(0, 0, 0, 0)
-    ran = box.run("up", "qwen3-32b", "--tp", "2", "--dry-run", "--start-port", "8100", "--engine-arg", "max-num-seqs=8")
+    ran = box.say("up", "qwen3-32b", "--tp", "2", "--dry-run", "--start-port", "8100", "--engine-arg", "max-num-seqs=8")
 
     assert ran.returncode == 0, ran.stderr
     first, second = (shlex.split(line) for line in ran.stdout.splitlines())
@@ -245,22 +292,29 @@ def test_a_dry_run_prints_the_command_lines_and_starts_nothing(box: Machine) -> 
     ],
 )
 def test_options_that_would_be_ignored_are_refused(box: Machine, words: tuple[str, ...], fault: str) -> None:
-    ran = box.run(*words)
+    ran = box.say(*words)
 
     assert (ran.returncode, ran.stdout) == (2, "")
     assert fault in ran.stderr
 
 
-def test_a_server_that_listens_everywhere_is_registered_under_an_address_that_answers(box: Machine) -> None:
-    words = ("--num-servers", "1", "--host", "0.0.0.0", "--start-port", str(free_port()), "--json")
-    with box.started("up", "reference", *words) as process:
-        (server,) = ready(process)
-        with urllib.request.urlopen(f"{server['url']}/models", timeout=10) as answer:
+def test_a_server_that_listens_everywhere_is_announced_with_an_address_that_answers_and_how_to_use_and_stop_it(
+    box: Machine,
+) -> None:
+    box.engine()
+    words = ("--gpu", "cpu", "--no-tools", "--host", "0.0.0.0", "--start-port", str(free_port()))
+    with box.started("up", box.checkpoint(), *words) as process:
+        assert process.stdout is not None
+        first, use, stop = (process.stdout.readline() for _ in range(3))
+        with urllib.request.urlopen(f"{first.split()[2]}/models", timeout=10) as answer:
             assert answer.status == 200
         process.terminate()
         process.wait(60)
 
-    assert "0.0.0.0" not in str(server["url"])
+    assert first.split()[1] == "tiny"
+    assert "0.0.0.0" not in first
+    assert use == 'use them: eval "$(inference export)"\n'
+    assert stop == "stop them: Ctrl-C\n"
 
 
 def test_down_returns_when_the_driver_shows_the_memory_of_the_servers_gpu_as_free(box: Machine) -> None:
@@ -281,7 +335,7 @@ def test_down_returns_when_the_driver_shows_the_memory_of_the_servers_gpu_as_fre
     slow = f"if [ -e ended ]; then echo x >> asked; if [ $(wc -l < asked) -lt 3 ]; then {busy} exit; fi; fi\n"
     box.program("nvidia-smi", driver.replace("#!/bin/sh\n", f"#!/bin/sh\n{slow}"))
 
-    stopped = box.run("down", "--all")
+    stopped = box.say("down", "--all")
 
     assert stopped.returncode == 0, stopped.stderr
     assert (box.folder / "asked").read_text().count("x") == 3
