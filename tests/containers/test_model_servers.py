@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.inference.registry import Registry
+from services.inference.servers.registry import Registry
 from tests.containers.engine import PYTHON_IMAGE, ROOT, TAG, in_image, run
 
 pytestmark = pytest.mark.usefixtures("images")

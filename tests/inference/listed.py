@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 from services.contract.endpoint_files import ServiceLine
 from services.inference.cli import main
-from services.inference.ports import start_ticks
-from services.inference.registry import ServerFacts, stamp
+from services.inference.machine.ports import start_ticks
+from services.inference.servers.registry import ServerFacts, stamp
 from tests.support.engine import INFERENCE
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from services.inference.adapters import RANKS, adapters
 from services.inference.failures import UsageError
-from services.inference.presets import catalogue
+from services.inference.planning.adapters import RANKS, adapters
+from services.inference.planning.presets import catalogue
 
 BASE = catalogue().preset("qwen3-32b")
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.inference.checkpoints import ARCHITECTURES, found
 from services.inference.engines.rope import stretched
 from services.inference.failures import UsageError
-from services.inference.presets import Lengths, Mla, Preset, Shape, catalogue
+from services.inference.planning.checkpoints import ARCHITECTURES, found
+from services.inference.planning.presets import Lengths, Mla, Preset, Shape, catalogue
 
 KNOWN = catalogue()
 QWEN3 = {

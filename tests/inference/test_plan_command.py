@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.inference.cli import main
 from services.inference.commands.options import spread
-from services.inference.hardware import this_machine
+from services.inference.planning.hardware import this_machine
 from tests.support.engine import INFERENCE
 
 PROPOSALS = "same GPUs: qwen3-32b-fp8 TP 1 (another checkpoint: its scores are its own)"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inference.alternatives import SHORTEST, plan
-from services.inference.planner import (
+from services.inference.planning.alternatives import SHORTEST, plan
+from services.inference.planning.planner import (
     Request,
     judged,
     kv_bytes_per_token,
@@ -19,7 +19,7 @@ from services.inference.planner import (
     valid_tps,
     weights_gib,
 )
-from services.inference.presets import EngineName, catalogue
+from services.inference.planning.presets import EngineName, catalogue
 
 KNOWN = catalogue()
 RANK = {"fit": 0, "tight": 1, "impossible": 2}

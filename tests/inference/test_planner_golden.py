@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from services.inference.alternatives import plan
-from services.inference.planner import Alternative, Plan, Request, Verdict
-from services.inference.presets import EngineName, catalogue
+from services.inference.planning.alternatives import plan
+from services.inference.planning.planner import Alternative, Plan, Request, Verdict
+from services.inference.planning.presets import EngineName, catalogue
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ import yaml
 
 from services.green_agent.judge.prices import Hosted
 from services.inference.failures import UsageError
-from services.inference.presets import catalogue, catalogue_path, with_parsers
+from services.inference.planning.presets import catalogue, catalogue_path, with_parsers
 
 HARDWARE = 'hardware: {small: {gib: 8, cc: "8.0", per_node: 1}}\n'
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import pytest
 
-from services.inference.readiness import Readiness, Target, probe, probe_all
+from services.inference.servers.readiness import Readiness, Target, probe, probe_all
 from tests.support.engine import running_engine
 from tests.support.raw_http import Seen, raw_server, response
 

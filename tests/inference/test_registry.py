@@ -17,7 +17,7 @@ import pytest
 
 from services.contract.endpoint_files import ServiceLine
 from services.inference.failures import UsageError
-from services.inference.registry import (
+from services.inference.servers.registry import (
     Registry,
     RegistryError,
     RegistryPlaceError,

@@ -10,9 +10,9 @@ from typing import get_args
 
 import pytest
 
-from services.inference.alternatives import plan
-from services.inference.planner import Alternative, Plan, Request
-from services.inference.presets import EngineName, catalogue
+from services.inference.planning.alternatives import plan
+from services.inference.planning.planner import Alternative, Plan, Request
+from services.inference.planning.presets import EngineName, catalogue
 
 GUIDE = Path(__file__).parents[2] / "docs/guides/serving.md"
 ROW = re.compile(r"\| `(.+?)` \| (\d+) × (\S+), TP (\d+), (\d+), (0\.\d+) \| (\w+) \| (.+) \|")

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from services.contract.endpoint_files import ServiceLine
 from services.inference.launchers.base import State
 from services.inference.launchers.registry import launcher_of
-from services.inference.registry import ServerFacts
-from services.inference.survey import Known, askable, reconciled
+from services.inference.servers.registry import ServerFacts
+from services.inference.servers.survey import Known, askable, reconciled
 
 STATES = st.sampled_from(["starting", "running", "stopped", "lost", "failed"])
 IDS = st.sampled_from(["1", "2_0", "local-1-2", "compose-p-vllm-0", "theirs"])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from services.inference.registry import Registry, stamp
+from services.inference.servers.registry import Registry, stamp
 from tests.inference.listed import a_free_port, facts, inference, process, service, started
 from tests.support.engine import INFERENCE, running_engine
 

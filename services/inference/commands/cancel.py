@@ -14,7 +14,7 @@ from services.inference.commands.options import json_option, registry_option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.inference.survey import Known, Survey
+    from services.inference.servers.survey import Known, Survey
 
 
 @click.command()
@@ -32,9 +32,9 @@ def command(
 
     from services.contract.telemetry import configure  # noqa: PLC0415
     from services.inference.failures import InferenceError, UsageError  # noqa: PLC0415
-    from services.inference.registry import Registry  # noqa: PLC0415
-    from services.inference.stopping import Stopped, chosen, stop  # noqa: PLC0415
-    from services.inference.survey import survey  # noqa: PLC0415
+    from services.inference.servers.registry import Registry  # noqa: PLC0415
+    from services.inference.servers.stopping import Stopped, chosen, stop  # noqa: PLC0415
+    from services.inference.servers.survey import survey  # noqa: PLC0415
 
     configure("inference")
     if bool(ids) == everything:

@@ -23,7 +23,7 @@ from services.inference.commands.options import (
 if TYPE_CHECKING:
     from services.inference.engines.base import Serving
     from services.inference.launchers.compose_services import ComposeOptions
-    from services.inference.planner import Plan
+    from services.inference.planning.planner import Plan
 
 
 @click.command(cls=NumbersCommand, name="compose")
@@ -102,7 +102,7 @@ def command(
 
 def _where(asked: PlanOptions, model: str) -> PlanOptions:
     """On a machine without GPUs a file for another machine is written, and it is said for which."""
-    from services.inference.gpus import NoGpusError, gpus  # noqa: PLC0415 - keeps --help fast
+    from services.inference.machine.gpus import NoGpusError, gpus  # noqa: PLC0415 - keeps --help fast
 
     if asked.gpu != "auto" or model == "reference":
         return asked
@@ -132,7 +132,7 @@ def _plan(
 
 def _count(plan: Plan, gpu_ids: tuple[int, ...], num_servers: int | None) -> int:
     """Replicas. More than the GPUs hold are not written, aloud."""
-    from services.inference.planner import on_cpu  # noqa: PLC0415 - keeps --help fast
+    from services.inference.planning.planner import on_cpu  # noqa: PLC0415 - keeps --help fast
 
     if on_cpu(plan.request):
         return num_servers or 1
@@ -151,8 +151,8 @@ def _write(
     from services.inference.failures import DoesNotFitError, UsageError  # noqa: PLC0415 - keeps --help fast
     from services.inference.launchers.compose_check import checked  # noqa: PLC0415
     from services.inference.launchers.compose_services import Wanted, compose_file, described, urls  # noqa: PLC0415
-    from services.inference.presets import catalogue  # noqa: PLC0415
-    from services.inference.showing import as_text  # noqa: PLC0415
+    from services.inference.planning.presets import catalogue  # noqa: PLC0415
+    from services.inference.planning.showing import as_text  # noqa: PLC0415
 
     if plan.verdict == "impossible" and not options.forced:
         raise DoesNotFitError(f"{as_text(plan)}\n--force writes it all the same; --gpu KIND plans for other GPUs")

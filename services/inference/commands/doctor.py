@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from services.contract.fitness import Examination
     from services.inference.doctor.examination import Place
-    from services.inference.presets import Preset
+    from services.inference.planning.presets import Preset
 
 
 @click.command()
@@ -125,8 +125,8 @@ def _of_registry(registry: Path, model: str | None, key: SecretStr | None) -> tu
     from services.contract.secrets import register_secret  # noqa: PLC0415
     from services.inference.doctor.examination import Place  # noqa: PLC0415
     from services.inference.failures import NotReadyError, UsageError  # noqa: PLC0415
-    from services.inference.registry import Registry  # noqa: PLC0415
-    from services.inference.survey import survey  # noqa: PLC0415
+    from services.inference.servers.registry import Registry  # noqa: PLC0415
+    from services.inference.servers.survey import survey  # noqa: PLC0415
 
     found = asyncio.run(survey(Registry(registry)))
     running = [server for server in found.of(model) if server.status == "running"]
@@ -166,7 +166,7 @@ def _of_environment(model: str | None, key: SecretStr | None) -> tuple[Sequence[
 
 
 def _preset(name: str | None) -> Preset | None:
-    from services.inference.presets import catalogue  # noqa: PLC0415
+    from services.inference.planning.presets import catalogue  # noqa: PLC0415
 
     return None if name is None else catalogue().preset(name)
 

@@ -12,8 +12,8 @@ from services.inference.commands.options import json_option, registry_option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.inference.stopping import Stopped
-    from services.inference.survey import Known
+    from services.inference.servers.stopping import Stopped
+    from services.inference.servers.survey import Known
 
 
 @click.command()
@@ -59,9 +59,9 @@ def command(ids: tuple[str, ...], *, everything: bool, timeout: float, registry:
 async def _down(ids: tuple[str, ...], *, timeout_s: float, path: Path) -> Stopped:
     from services.inference.failures import UsageError  # noqa: PLC0415 - keeps --help fast
     from services.inference.launchers.registry import launcher_of  # noqa: PLC0415
-    from services.inference.registry import Registry  # noqa: PLC0415
-    from services.inference.stopping import Stopped, chosen, stop  # noqa: PLC0415
-    from services.inference.survey import survey  # noqa: PLC0415
+    from services.inference.servers.registry import Registry  # noqa: PLC0415
+    from services.inference.servers.stopping import Stopped, chosen, stop  # noqa: PLC0415
+    from services.inference.servers.survey import survey  # noqa: PLC0415
 
     registry = Registry(path)
     found = (await survey(registry)).servers

@@ -13,7 +13,7 @@ from services.inference.commands.options import json_option, only_model_option, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.inference.living import Living
+    from services.inference.servers.living import Living
 
 
 @click.command()
@@ -38,7 +38,7 @@ def command(
     from services.contract.endpoint_files import replace_text  # noqa: PLC0415
     from services.contract.telemetry import configure  # noqa: PLC0415
     from services.inference.failures import UsageError  # noqa: PLC0415
-    from services.inference.living import living, of_one_model  # noqa: PLC0415
+    from services.inference.servers.living import living, of_one_model  # noqa: PLC0415
 
     configure("inference")
     found = asyncio.run(

@@ -13,8 +13,8 @@ from services.inference.commands.options import json_option, only_model_option, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.inference.readiness import Readiness, Target
-    from services.inference.survey import Known
+    from services.inference.servers.readiness import Readiness, Target
+    from services.inference.servers.survey import Known
 
 
 @click.command()
@@ -32,7 +32,7 @@ def command(*, registry: Path, timeout: float, urls: str | None, model: str | No
 
     from services.contract.telemetry import configure  # noqa: PLC0415
     from services.inference.failures import NotReadyError  # noqa: PLC0415
-    from services.inference.readiness import probe_all  # noqa: PLC0415
+    from services.inference.servers.readiness import probe_all  # noqa: PLC0415
 
     configure("inference")
     targets, lost = (_given(urls, model), []) if urls is not None else asyncio.run(_registered(registry, model))
@@ -48,7 +48,7 @@ def command(*, registry: Path, timeout: float, urls: str | None, model: str | No
 def _given(urls: str, model: str | None) -> Sequence[Target]:
     from services.contract.endpoints import EndpointError, base_urls  # noqa: PLC0415 - keeps --help fast
     from services.inference.failures import UsageError  # noqa: PLC0415
-    from services.inference.readiness import Target  # noqa: PLC0415
+    from services.inference.servers.readiness import Target  # noqa: PLC0415
 
     try:
         listed = base_urls(urls, name="--urls")
@@ -60,8 +60,8 @@ def _given(urls: str, model: str | None) -> Sequence[Target]:
 
 
 async def _registered(registry: Path, model: str | None) -> tuple[Sequence[Target], Sequence[Known]]:
-    from services.inference.registry import Registry  # noqa: PLC0415 - keeps --help fast
-    from services.inference.survey import survey  # noqa: PLC0415
+    from services.inference.servers.registry import Registry  # noqa: PLC0415 - keeps --help fast
+    from services.inference.servers.survey import survey  # noqa: PLC0415
 
     found = await survey(Registry(registry))
     for notice in found.notices:

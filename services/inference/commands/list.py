@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from services.inference.inventory import GpuUse, Row
+    from services.inference.servers.inventory import GpuUse, Row
 
 
 @click.command()
@@ -33,10 +33,10 @@ def command(*, registry: Path, with_gpus: bool, prune: int | None, as_json: bool
     from datetime import UTC, datetime, timedelta  # noqa: PLC0415
 
     from services.contract.telemetry import configure  # noqa: PLC0415
-    from services.inference.gpus import NoGpusError  # noqa: PLC0415
-    from services.inference.inventory import gpu_use, pruned, rows  # noqa: PLC0415
-    from services.inference.registry import Registry  # noqa: PLC0415
-    from services.inference.survey import survey  # noqa: PLC0415
+    from services.inference.machine.gpus import NoGpusError  # noqa: PLC0415
+    from services.inference.servers.inventory import gpu_use, pruned, rows  # noqa: PLC0415
+    from services.inference.servers.registry import Registry  # noqa: PLC0415
+    from services.inference.servers.survey import survey  # noqa: PLC0415
 
     configure("inference")
     now, book = datetime.now(UTC), Registry(registry)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    from services.inference.planner import Plan, Request
-    from services.inference.presets import Catalogue, EngineName, KvDtype, Preset
+    from services.inference.planning.planner import Plan, Request
+    from services.inference.planning.presets import Catalogue, EngineName, KvDtype, Preset
 
 ENGINES: Final = ("vllm", "trtllm", "sglang", "transformers", "reference")
 SEVERAL: Final = "--gpu-ids"
@@ -153,17 +153,17 @@ def planned(model: str, asked: PlanOptions, *, count: int | None = None, rope_sc
 
     Raises UsageError for an unknown model, an unknown kind of GPU, or `auto` without a driver.
     """
-    from services.inference.alternatives import plan  # noqa: PLC0415 - keeps --help fast
-    from services.inference.presets import catalogue  # noqa: PLC0415
+    from services.inference.planning.alternatives import plan  # noqa: PLC0415 - keeps --help fast
+    from services.inference.planning.presets import catalogue  # noqa: PLC0415
 
     return plan(requested(model, asked, count=count, rope_scaling=rope_scaling), catalogue())
 
 
 def requested(model: str, asked: PlanOptions, *, count: int | None = None, rope_scaling: str | None = None) -> Request:
     """What `planned` plans. Raises as it does."""
-    from services.inference.hardware import gpu  # noqa: PLC0415 - keeps --help fast
-    from services.inference.planner import Request  # noqa: PLC0415
-    from services.inference.presets import catalogue  # noqa: PLC0415
+    from services.inference.planning.hardware import gpu  # noqa: PLC0415 - keeps --help fast
+    from services.inference.planning.planner import Request  # noqa: PLC0415
+    from services.inference.planning.presets import catalogue  # noqa: PLC0415
 
     known = catalogue()
     preset = _preset(model, asked, known)  # first: a wrong name is told on any machine
@@ -230,8 +230,8 @@ def _engine(model: str, asked: PlanOptions) -> EngineName:
 
 
 def _preset(model: str, asked: PlanOptions, known: Catalogue) -> Preset:
-    from services.inference.checkpoints import found  # noqa: PLC0415 - keeps --help fast
-    from services.inference.presets import with_parsers  # noqa: PLC0415
+    from services.inference.planning.checkpoints import found  # noqa: PLC0415 - keeps --help fast
+    from services.inference.planning.presets import with_parsers  # noqa: PLC0415
 
     preset = found(model, known, family=asked.family)
     engine = _engine(model, asked)

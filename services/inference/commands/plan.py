@@ -10,7 +10,7 @@ import click
 from services.inference.commands.options import PlanOptions, plan_options, rope_scaling_option
 
 if TYPE_CHECKING:
-    from services.inference.planner import Plan
+    from services.inference.planning.planner import Plan
 
 
 @click.command(name="plan")
@@ -31,7 +31,7 @@ def command(*, model: str | None, asked: PlanOptions, rope_scaling: str | None, 
         raise click.UsageError("name a MODEL, or --list")
     from services.inference.commands.options import planned  # noqa: PLC0415 - keeps --help fast
     from services.inference.failures import ExitCode  # noqa: PLC0415
-    from services.inference.showing import as_text, plan_record  # noqa: PLC0415
+    from services.inference.planning.showing import as_text, plan_record  # noqa: PLC0415
 
     plan = planned(model, asked, rope_scaling=rope_scaling)
     line, refusal = _command_line(plan, rope_scaling)
@@ -45,7 +45,7 @@ def _command_line(plan: Plan, rope_scaling: str | None) -> tuple[tuple[str, ...]
     """What the first server would be started with, or why the engine cannot; neither when the plan is impossible."""
     from services.inference.engines.base import EngineRefusalError, Place, Serving  # noqa: PLC0415 - keeps --help fast
     from services.inference.engines.registry import engine  # noqa: PLC0415
-    from services.inference.planner import on_cpu  # noqa: PLC0415
+    from services.inference.planning.planner import on_cpu  # noqa: PLC0415
 
     if plan.verdict == "impossible":
         return None, None
@@ -59,9 +59,9 @@ def _command_line(plan: Plan, rope_scaling: str | None) -> tuple[tuple[str, ...]
 
 
 def _list(model: str | None, asked: PlanOptions, *, as_json: bool) -> None:
-    from services.inference.checkpoints import found  # noqa: PLC0415 - keeps --help fast
-    from services.inference.presets import catalogue  # noqa: PLC0415
-    from services.inference.showing import overview, overview_record  # noqa: PLC0415
+    from services.inference.planning.checkpoints import found  # noqa: PLC0415 - keeps --help fast
+    from services.inference.planning.presets import catalogue  # noqa: PLC0415
+    from services.inference.planning.showing import overview, overview_record  # noqa: PLC0415
 
     known = catalogue()
     presets = tuple(known.models.values()) if model is None else (found(model, known, family=asked.family),)
@@ -76,7 +76,7 @@ def _on_a_node(model: str, gpu: str, asked: PlanOptions) -> Plan:
     from dataclasses import replace  # noqa: PLC0415 - keeps --help fast
 
     from services.inference.commands.options import requested  # noqa: PLC0415
-    from services.inference.planner import judged  # noqa: PLC0415
+    from services.inference.planning.planner import judged  # noqa: PLC0415
 
     request = requested(model, replace(asked, gpu=gpu))
     return judged(replace(request, count=asked.count or request.gpu.per_node))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from services.inference.wording import plain
+from services.inference.servers.wording import plain
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

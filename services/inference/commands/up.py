@@ -167,7 +167,7 @@ def command(
     Servers end with this command, however it ends; with --detach, and in containers or on SLURM, `inference down` and
     `inference cancel` end them. `inference up reference` is the engine without a model; with --num-servers it is several.
     """
-    from services.inference.starting import Wish, up  # noqa: PLC0415 - keeps --help fast
+    from services.inference.servers.starting import Wish, up  # noqa: PLC0415 - keeps --help fast
 
     _check(wanted, gpu_ids, slurm)
     up(Wish(model=model, wanted=wanted, asked=asked, gpu_ids=gpu_ids, slurm=slurm, registry=registry, as_json=as_json))

@@ -22,7 +22,7 @@ def command(*, registry: Path, healthy: bool, sep: str, timeout: float, model: s
     import asyncio  # noqa: PLC0415 - keeps --help fast
 
     from services.contract.telemetry import configure  # noqa: PLC0415
-    from services.inference.living import living  # noqa: PLC0415
+    from services.inference.servers.living import living  # noqa: PLC0415
 
     configure("inference")
     found = asyncio.run(

@@ -11,7 +11,7 @@ import click
 from services.inference.commands.options import json_option, only_model_option, registry_option
 
 if TYPE_CHECKING:
-    from services.inference.waiting import Waited
+    from services.inference.servers.waiting import Waited
 
 
 @click.command()
@@ -38,9 +38,9 @@ def command(
 
     from services.contract.telemetry import configure  # noqa: PLC0415
     from services.inference.failures import NotReadyError  # noqa: PLC0415
-    from services.inference.measuring import measured  # noqa: PLC0415
-    from services.inference.registry import Registry  # noqa: PLC0415
-    from services.inference.waiting import wait_until_ready  # noqa: PLC0415
+    from services.inference.servers.measuring import measured  # noqa: PLC0415
+    from services.inference.servers.registry import Registry  # noqa: PLC0415
+    from services.inference.servers.waiting import wait_until_ready  # noqa: PLC0415
 
     configure("inference")
     book = Registry(registry)

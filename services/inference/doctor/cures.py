@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from services.inference.doctor.subject import Subject
-from services.inference.presets import EngineName, Preset
+from services.inference.planning.presets import EngineName, Preset
 
 _TOOL_FLAGS: Final[Mapping[EngineName, str]] = {
     "vllm": "--enable-auto-tool-choice --tool-call-parser",

@@ -18,8 +18,8 @@ from services.inference.doctor.exchange import Exchange, NoAnswerError
 from services.inference.doctor.openai_speech import OpenAISpeech
 from services.inference.doctor.subject import RefusedError, Result, Subject, failed, skipped, warned
 from services.inference.failures import ExitCode
-from services.inference.presets import EngineName, Preset
-from services.inference.wording import plain
+from services.inference.planning.presets import EngineName, Preset
+from services.inference.servers.wording import plain
 
 DEADLINE_S: Final = 30.0
 _MAX_SEEN: Final = 300

@@ -16,8 +16,8 @@ from services.inference.doctor import cures
 from services.inference.doctor.asking import PING, QUOTE, Ask, UnreadableError, Wire, user, validated
 from services.inference.doctor.exchange import NoAnswerError, is_loopback
 from services.inference.doctor.subject import Result, Subject, failed, passed, refused, skipped, warned
-from services.inference.presets import EngineName, catalogue
-from services.inference.wording import brief, few
+from services.inference.planning.presets import EngineName, catalogue
+from services.inference.servers.wording import brief, few
 
 TEMPLATE_DIGEST: Final = "template_digest"
 _OWNERS: Final[Mapping[str, EngineName]] = {

@@ -14,7 +14,7 @@ from services.contract.model_http import fault_of
 from services.inference.doctor.asking import Ask, Json, Said, Speech
 from services.inference.doctor.exchange import Answer, Exchange, Streamed
 from services.inference.doctor.openai_speech import collected
-from services.inference.presets import EngineName, Preset
+from services.inference.planning.presets import EngineName, Preset
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

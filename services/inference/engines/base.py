@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from services.inference.failures import UsageError
-from services.inference.planner import Plan
-from services.inference.presets import EngineName
+from services.inference.planning.planner import Plan
+from services.inference.planning.presets import EngineName
 
 
 class EngineRefusalError(UsageError):

@@ -14,8 +14,8 @@ from services.inference.engines.environment import is_local
 from services.inference.engines.flags import named
 from services.inference.engines.rope import rope
 from services.inference.failures import UsageError
-from services.inference.planner import Plan
-from services.inference.presets import EngineName, Parsers, Preset
+from services.inference.planning.planner import Plan
+from services.inference.planning.presets import EngineName, Parsers, Preset
 
 PARALLELISM: Final = frozenset(
     {

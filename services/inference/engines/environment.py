@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from services.inference.engines.base import Place, Serving
-from services.inference.planner import Plan
+from services.inference.planning.planner import Plan
 
 
 def environment(plan: Plan, serving: Serving, place: Place) -> dict[str, str]:

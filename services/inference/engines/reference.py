@@ -9,8 +9,8 @@ from typing import ClassVar, Final
 from services.inference.engines import checks, faults, log
 from services.inference.engines.base import Command, EngineFacts, Place, Serving, StartFault
 from services.inference.engines.flags import Flag, misplaced, tokens
-from services.inference.planner import Memory, Plan, Request
-from services.inference.presets import REFERENCE, EngineName, Hardware
+from services.inference.planning.planner import Memory, Plan, Request
+from services.inference.planning.presets import REFERENCE, EngineName, Hardware
 
 OWN_OPTIONS: Final = {"host": "--host", "port": "--start-port", "max-model-len": "--max-model-len"}
 CPU: Final = Hardware(key="cpu", gib=1.0, cc="", per_node=1024, notes="What the reference engine runs on.")

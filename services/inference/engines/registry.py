@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Final
 
 from services.inference.engines.base import Engine
-from services.inference.presets import EngineName
+from services.inference.planning.presets import EngineName
 
 _MODULES: Final[dict[EngineName, str]] = {
     "vllm": "VllmEngine",

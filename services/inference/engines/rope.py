@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from services.inference.failures import UsageError
-from services.inference.presets import Preset
+from services.inference.planning.presets import Preset
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

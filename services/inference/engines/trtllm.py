@@ -13,8 +13,8 @@ from services.inference.engines import checks, faults, log
 from services.inference.engines.base import Command, EngineFacts, Place, Serving, StartFault
 from services.inference.engines.environment import environment, is_local, model_of
 from services.inference.engines.flags import Flag, fraction, misplaced, named, tokens
-from services.inference.planner import DTYPES, Plan, contradictions, online_fp8
-from services.inference.presets import EngineName
+from services.inference.planning.planner import DTYPES, Plan, contradictions, online_fp8
+from services.inference.planning.presets import EngineName
 
 OWN_OPTIONS: Final = {
     "host": "--host",

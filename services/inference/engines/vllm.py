@@ -15,8 +15,8 @@ from services.inference.engines.base import Command, EngineFacts, Place, Serving
 from services.inference.engines.environment import environment, is_local, model_of
 from services.inference.engines.flags import Flag, fraction, misplaced, tokens
 from services.inference.engines.rope import rope
-from services.inference.planner import Plan, contradictions, online_fp8
-from services.inference.presets import EngineName
+from services.inference.planning.planner import Plan, contradictions, online_fp8
+from services.inference.planning.presets import EngineName
 
 OWN_OPTIONS: Final = {
     "host": "--host",

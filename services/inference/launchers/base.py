@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from services.inference.engines.base import Serving
-from services.inference.planner import Plan
-from services.inference.presets import EngineName
+from services.inference.planning.planner import Plan
+from services.inference.planning.presets import EngineName
 
 State = Literal["starting", "running", "stopped", "lost", "failed"]
 

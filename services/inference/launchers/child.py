@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Final, Self
 
 from services.contract import guard
-from services.inference.gpus import NoGpusError, gpus
-from services.inference.ports import group_members, is_free, members_of, ports_of_group, session_of, start_ticks
+from services.inference.machine.gpus import NoGpusError, gpus
+from services.inference.machine.ports import group_members, is_free, members_of, ports_of_group, session_of, start_ticks
 
 GRACE_S: Final = 30.0
 """Given to a server to end by itself."""

@@ -34,10 +34,10 @@ from services.inference.launchers.compose_services import (
     name_of,
 )
 from services.inference.launchers.foretold import Foretold
-from services.inference.ports import is_free
-from services.inference.presets import catalogue
-from services.inference.readiness import probe
-from services.inference.registry import Registry, ServerFacts, stamp
+from services.inference.machine.ports import is_free
+from services.inference.planning.presets import catalogue
+from services.inference.servers.readiness import probe
+from services.inference.servers.registry import Registry, ServerFacts, stamp
 
 log = structlog.get_logger()
 

@@ -38,8 +38,8 @@ from services.inference.launchers.compose_file import (
     Volume,
     literal,
 )
-from services.inference.planner import Plan, on_cpu, weights_gib
-from services.inference.presets import Catalogue
+from services.inference.planning.planner import Plan, on_cpu, weights_gib
+from services.inference.planning.presets import Catalogue
 
 PORT: Final = 8000
 """Inside every container."""

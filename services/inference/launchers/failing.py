@@ -8,9 +8,9 @@ from typing import Final
 from services.inference.engines.base import Engine
 from services.inference.failures import NotReadyError, StartError
 from services.inference.launchers.base import Server
-from services.inference.planner import Plan
-from services.inference.readiness import Readiness
-from services.inference.showing import as_text
+from services.inference.planning.planner import Plan
+from services.inference.planning.showing import as_text
+from services.inference.servers.readiness import Readiness
 
 TAIL_LINES: Final = 40
 _LAST_BYTES: Final = 256 * 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Self
 
-from services.inference.planner import Plan
+from services.inference.planning.planner import Plan
 
 TOLERANCE: Final = 0.01
 """Part of the foretold tokens. Engines round to whole blocks and MiB; on a CPU, where the cache is what was asked for, low and

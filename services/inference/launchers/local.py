@@ -31,10 +31,10 @@ from services.inference.launchers.child import GRACE_S, Child, ProcessId, end_gr
 from services.inference.launchers.failing import died, overdue, stranger, tail_of
 from services.inference.launchers.foretold import Foretold
 from services.inference.launchers.places import Slot, gpu_slots, port_of, port_slots
-from services.inference.planner import on_cpu
-from services.inference.ports import answers, group_listens, listens, named_owner
-from services.inference.readiness import Readiness, probe
-from services.inference.registry import Registry, ServerFacts, stamp
+from services.inference.machine.ports import answers, group_listens, listens, named_owner
+from services.inference.planning.planner import on_cpu
+from services.inference.servers.readiness import Readiness, probe
+from services.inference.servers.registry import Registry, ServerFacts, stamp
 
 log = structlog.get_logger()
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.inference.failures import UsageError
-from services.inference.gpus import Gpu, gpu_users, gpus
-from services.inference.leases import Lease, holder
-from services.inference.ports import is_free, named_owner
+from services.inference.machine.gpus import Gpu, gpu_users, gpus
+from services.inference.machine.leases import Lease, holder
+from services.inference.machine.ports import is_free, named_owner
 
 LAST_PORT: Final = 65_535
 

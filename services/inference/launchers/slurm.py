@@ -22,7 +22,7 @@ from services.inference.launchers.foretold import Foretold
 from services.inference.launchers.slurm_options import SlurmOptions
 from services.inference.launchers.slurm_queue import Job, SlurmError, jobs, seen, slurm
 from services.inference.launchers.slurm_script import JOB_NAME, Submission, log_files
-from services.inference.registry import Registry, ServerFacts
+from services.inference.servers.registry import Registry, ServerFacts
 
 log = structlog.get_logger()
 

@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 from services.contract.endpoint_files import ServiceLine
 from services.contract.fitness import Examination
 from services.inference.cli import main
-from services.inference.presets import catalogue_path
+from services.inference.planning.presets import catalogue_path
 from services.inference.reference_engine.app import Settings
-from services.inference.registry import Registry
+from services.inference.servers.registry import Registry
 from tests.support.engine import INFERENCE, running_engine
 
 DEAD = "http://127.0.0.1:9"

@@ -10,7 +10,7 @@ import pytest
 
 from services.inference.doctor.examination import exit_code
 from services.inference.failures import ExitCode
-from services.inference.presets import catalogue
+from services.inference.planning.presets import catalogue
 from tests.inference.doctor.examining import examined, finding, ids, one
 from tests.support.altered_engine import Exchange, Instead, altered_engine
 from tests.support.raw_http import Seen, raw_server, response

@@ -6,8 +6,8 @@ from typing import Any
 
 from services.inference.engines.base import Command, Place, Serving
 from services.inference.engines.registry import engine
-from services.inference.planner import Plan, Request, judged
-from services.inference.presets import EngineName, Preset, catalogue
+from services.inference.planning.planner import Plan, Request, judged
+from services.inference.planning.presets import EngineName, Preset, catalogue
 
 FOLDERS = {"vllm": "/vllm-workspace/examples", "sglang": "/sgl-workspace/sglang/examples/chat_template"}
 

@@ -16,8 +16,8 @@ from services.inference.engines.flags import fraction, named, tokens
 from services.inference.engines.reference import reference_plan
 from services.inference.engines.registry import engine
 from services.inference.engines.transformers import by_hand
-from services.inference.planner import Request, judged
-from services.inference.presets import REFERENCE, EngineName, Hardware, Preset
+from services.inference.planning.planner import Request, judged
+from services.inference.planning.presets import REFERENCE, EngineName, Hardware, Preset
 from tests.inference.engines.launches import command, container, here, planned, preset, serving, value_of
 
 CPU = Hardware(key="cpu", gib=16.0, cc="", per_node=8)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from services.inference.engines.base import EngineRefusalError
-from services.inference.planner import Plan
-from services.inference.presets import EngineName
+from services.inference.planning.planner import Plan
+from services.inference.planning.presets import EngineName
 from tests.inference.engines.launches import command, container, here, planned, serving
 
 GOLDEN = Path(__file__).parents[1] / "golden"

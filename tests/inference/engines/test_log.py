@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from services.inference.engines.base import EngineFacts
 from services.inference.engines.log import stage
 from services.inference.engines.registry import engine
-from services.inference.presets import EngineName
+from services.inference.planning.presets import EngineName
 
 VLLM_LOG = (
     "(APIServer pid=28893) INFO 11-21 20:12:19 [api_utils.py:347]  ▄▄ ▄█ █     █     █ ▀▄▀ █  version 0.32.0",

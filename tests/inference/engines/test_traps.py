@@ -13,7 +13,7 @@ from services.inference.engines.base import EngineRefusalError
 from services.inference.engines.reference import reference_plan
 from services.inference.engines.rope import stretched
 from services.inference.failures import UsageError
-from services.inference.presets import EngineName, catalogue
+from services.inference.planning.presets import EngineName, catalogue
 from tests.contract.calling import client_of, completed
 from tests.inference.engines.launches import command, container, here, planned, preset, serving, value_of
 from tests.support.raw_http import raw_server, response

@@ -18,7 +18,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from services.inference.cli import main
-from services.inference.ports import is_free, start_ticks
+from services.inference.machine.ports import is_free, start_ticks
 
 INFERENCE = Path(sys.executable).with_name("inference")
 WAIT_S = 60.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.inference.ports import is_free
+from services.inference.machine.ports import is_free
 from tests.inference.local.machine import Machine, await_true, free_port
 
 OUT_OF_MEMORY = """

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from services.inference.gpus import Gpu, GpuUser, NoGpusError, as_hardware, gpu_users, gpus
+from services.inference.machine.gpus import Gpu, GpuUser, NoGpusError, as_hardware, gpu_users, gpus
 from tests.inference.local.machine import Machine
 
 

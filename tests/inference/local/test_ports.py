@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from services.inference import ports
-from services.inference.leases import Lease, holder
+from services.inference.machine import ports
+from services.inference.machine.leases import Lease, holder
 
 FAMILIES = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from services.inference.ports import is_free, start_ticks
+from services.inference.machine.ports import is_free, start_ticks
 from tests.inference.local.machine import INFERENCE, Machine, await_true, free_port
 
 

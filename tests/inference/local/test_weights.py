@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from services.inference.failures import InferenceError, UsageError
-from services.inference.weights import Weights, fetched
+from services.inference.machine.weights import Weights, fetched
 from tests.inference.local.machine import Machine, free_port
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

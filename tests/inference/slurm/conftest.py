@@ -19,9 +19,9 @@ from services.inference.engines.reference import reference_plan
 from services.inference.launchers.base import Launch, Server
 from services.inference.launchers.slurm import SlurmLauncher
 from services.inference.launchers.slurm_options import SlurmOptions
-from services.inference.planner import Request
-from services.inference.presets import catalogue
-from services.inference.registry import Registry
+from services.inference.planning.planner import Request
+from services.inference.planning.presets import catalogue
+from services.inference.servers.registry import Registry
 from tests.support.slurm import Cluster, missing_programs, running_cluster, slurm, until
 
 

@@ -14,9 +14,9 @@ from services.inference.failures import StartError, UsageError
 from services.inference.launchers.base import Server
 from services.inference.launchers.slurm import SlurmLauncher
 from services.inference.launchers.slurm_options import SlurmOptions
-from services.inference.readiness import probe
-from services.inference.registry import Registry
-from services.inference.survey import survey
+from services.inference.servers.readiness import probe
+from services.inference.servers.registry import Registry
+from services.inference.servers.survey import survey
 from tests.inference.slurm.conftest import Limited, line_of, program, reference_launch, until_status
 from tests.support.slurm import Cluster, slurm, until
 

@@ -12,7 +12,7 @@ from services.inference.launchers.base import Server, State
 from services.inference.launchers.slurm import SlurmLauncher
 from services.inference.launchers.slurm_options import SlurmOptions
 from services.inference.launchers.slurm_queue import Job, SlurmError, listed_jobs, shown_job
-from services.inference.registry import Registry
+from services.inference.servers.registry import Registry
 from tests.inference.slurm.conftest import program, vllm_launch
 
 SHOWN = """JobId={id} JobName=assay-inference

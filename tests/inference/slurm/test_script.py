@@ -21,7 +21,7 @@ from services.contract.endpoint_files import ServiceLine
 from services.inference.failures import UsageError
 from services.inference.launchers.slurm import SlurmLauncher
 from services.inference.launchers.slurm_options import SlurmOptions
-from services.inference.registry import Registry
+from services.inference.servers.registry import Registry
 from tests.inference.slurm.conftest import line_of, program, reference_launch, until_status, vllm_launch
 from tests.support.slurm import until
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from services.inference.planner import Alternative, Plan, Request, judged, length, on_cpu
-from services.inference.presets import Catalogue, Preset, Quantisation
+from services.inference.planning.planner import Alternative, Plan, Request, judged, length, on_cpu
+from services.inference.planning.presets import Catalogue, Preset, Quantisation
 
 COUNTS: Final = (1, 2, 4, 8)
 KINDS: Final = ("a100-80", "h100-80", "h200-141", "b200-192")

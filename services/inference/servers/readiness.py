@@ -20,7 +20,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.contract.endpoint_files import same_model
-from services.inference.wording import brief, few
+from services.inference.servers.wording import brief, few
 
 Condition = Literal[
     "ready", "unreachable", "silent", "unhealthy", "unauthorised", "no_models", "wrong_model", "not_generating"

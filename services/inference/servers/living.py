@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.inference.failures import NotReadyError, UsageError
-from services.inference.registry import Registry
-from services.inference.survey import Known, survey
-from services.inference.waiting import standings
-from services.inference.wording import few, plain
+from services.inference.servers.registry import Registry
+from services.inference.servers.survey import Known, survey
+from services.inference.servers.waiting import standings
+from services.inference.servers.wording import few, plain
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from services.inference.readiness import Readiness, Target, probe_all
-from services.inference.registry import Registry
-from services.inference.survey import Known, survey
-from services.inference.wording import plain
+from services.inference.servers.readiness import Readiness, Target, probe_all
+from services.inference.servers.registry import Registry
+from services.inference.servers.survey import Known, survey
+from services.inference.servers.wording import plain
 
 NEVER: Final = frozenset({"wrong_model", "unauthorised"})
 """Answers that do not change by waiting."""

@@ -9,8 +9,8 @@ from services.inference.launchers.failing import last_text
 from services.inference.launchers.foretold import Foretold
 from services.inference.launchers.registry import launcher_of
 from services.inference.launchers.slurm_script import log_files
-from services.inference.registry import Registry, ServerFacts
-from services.inference.survey import Known
+from services.inference.servers.registry import Registry, ServerFacts
+from services.inference.servers.survey import Known
 
 
 def measured(registry: Registry, server: Known) -> str:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import structlog
 
-from services.inference.gpus import gpu_users, gpus
 from services.inference.launchers.registry import launcher_of
 from services.inference.launchers.slurm_script import log_files
-from services.inference.registry import Registry, moment
-from services.inference.survey import Known
+from services.inference.machine.gpus import gpu_users, gpus
+from services.inference.servers.registry import Registry, moment
+from services.inference.servers.survey import Known
 
 log = structlog.get_logger()
 

@@ -30,7 +30,7 @@ from services.contract.endpoint_files import (
     replace_text,
 )
 from services.inference.failures import InferenceError, UsageError
-from services.inference.presets import EngineName
+from services.inference.planning.presets import EngineName
 
 log = structlog.get_logger()
 

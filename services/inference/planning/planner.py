@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import ceil, floor
 from typing import Final, Literal
 
-from services.inference.presets import Checkpoint, EngineName, Hardware, KvDtype, Preset, Quantisation
+from services.inference.planning.presets import Checkpoint, EngineName, Hardware, KvDtype, Preset, Quantisation
 
 Verdict = Literal["fit", "tight", "impossible"]
 BYTES_PER_PARAMETER: Final[dict[Quantisation, float]] = {

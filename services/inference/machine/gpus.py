@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.inference.failures import UsageError
-from services.inference.presets import Hardware
+from services.inference.planning.presets import Hardware
 
 BUSY_SHARE: Final = 0.05
 """A GPU whose memory is used beyond this part belongs to somebody else."""

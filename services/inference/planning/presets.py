@@ -241,7 +241,7 @@ REFERENCE: Final = Preset(
 def catalogue_path() -> Path:
     """`$ASSAY_CONFIG_DIR/models.yaml`, else that of the checkout or the image."""
     configured = os.environ.get("ASSAY_CONFIG_DIR")
-    folder = Path(configured) if configured else Path(__file__).resolve().parents[2] / "config"
+    folder = Path(configured) if configured else Path(__file__).resolve().parents[3] / "config"
     return folder / "models.yaml"
 
 

@@ -16,24 +16,24 @@ import click
 
 from services.contract.endpoint_files import Address, ModelConfig, write_model_config
 from services.contract.telemetry import configure
-from services.inference.adapters import adapters, total_gib
 from services.inference.engines.base import Command, Serving
 from services.inference.engines.environment import is_local
 from services.inference.engines.reference import reference_plan
 from services.inference.failures import DoesNotFitError, ExitCode, UsageError
 from services.inference.launchers.base import Launch, Launcher, Server
 from services.inference.launchers.local import LocalLauncher, LocalOptions, program_of
-from services.inference.planner import on_cpu
-from services.inference.presets import REFERENCE, catalogue
-from services.inference.showing import as_text
-from services.inference.skipping import check_servers
-from services.inference.weights import fetched
+from services.inference.machine.weights import fetched
+from services.inference.planning.adapters import adapters, total_gib
+from services.inference.planning.planner import on_cpu
+from services.inference.planning.presets import REFERENCE, catalogue
+from services.inference.planning.showing import as_text
+from services.inference.servers.skipping import check_servers
 
 if TYPE_CHECKING:
     from services.inference.commands.options import PlanOptions
     from services.inference.commands.slurm_options import SlurmOptions
     from services.inference.commands.up import UpOptions
-    from services.inference.planner import Plan
+    from services.inference.planning.planner import Plan
 
 MOST_SERVERS = 4
 """Started here when nobody says how many."""
@@ -107,8 +107,8 @@ def _launch(wish: Wish) -> tuple[Launch, LocalOptions]:
 
 
 def _plan(wish: Wish) -> Plan:
-    from services.inference.alternatives import plan  # noqa: PLC0415 - reads presets
     from services.inference.commands.options import requested  # noqa: PLC0415
+    from services.inference.planning.alternatives import plan  # noqa: PLC0415 - reads presets
 
     if wish.model == REFERENCE.key:
         return reference_plan(max_model_len=wish.asked.max_model_len, servers=wish.wanted.num_servers or 1)

@@ -13,8 +13,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from services.inference.failures import UsageError
-from services.inference.planner import BYTES_PER_PARAMETER
-from services.inference.presets import (
+from services.inference.planning.planner import BYTES_PER_PARAMETER
+from services.inference.planning.presets import (
     REFERENCE,
     Catalogue,
     Checkpoint,

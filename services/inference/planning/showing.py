@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from services.inference.engines.flags import fraction
-from services.inference.planner import Alternative, Plan
-from services.inference.presets import EngineName
+from services.inference.planning.planner import Alternative, Plan
+from services.inference.planning.presets import EngineName
 
 NAMES: Final[dict[EngineName, str]] = {
     "vllm": "vLLM",

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from services.inference.failures import UsageError
 from services.inference.launchers.registry import LauncherName, launcher, launcher_of
-from services.inference.registry import Registry, stamp
-from services.inference.survey import ENDED, Known
-from services.inference.wording import few
+from services.inference.servers.registry import Registry, stamp
+from services.inference.servers.survey import ENDED, Known
+from services.inference.servers.wording import few
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

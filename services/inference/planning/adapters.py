@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.inference.engines.base import Adapter
 from services.inference.failures import UsageError
-from services.inference.presets import Preset
+from services.inference.planning.presets import Preset
 
 RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
 """What engines can be built for; an adapter takes the next one."""

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from services.inference.presets import Catalogue, Hardware
+from services.inference.planning.presets import Catalogue, Hardware
 
 AUTO: Final = "auto"
 CPU: Final = "cpu"
@@ -22,7 +22,7 @@ def gpu(name: str, known: Catalogue) -> tuple[Hardware, int | None]:
         return this_machine(), 1
     if name != AUTO:
         return known.gpu(name), None
-    from services.inference.gpus import as_hardware, gpus  # noqa: PLC0415 - starts processes, so only when asked
+    from services.inference.machine.gpus import as_hardware, gpus  # noqa: PLC0415 - starts processes, so only when asked
 
     found = gpus()
     return as_hardware(found), len(found)

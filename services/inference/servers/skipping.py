@@ -11,10 +11,10 @@ import click
 from services.contract.endpoint_files import EndpointFileError, find_in_file
 from services.contract.endpoints import EndpointError, base_urls
 from services.inference.failures import NotReadyError, UsageError
-from services.inference.readiness import Readiness, Target, probe_all
+from services.inference.servers.readiness import Readiness, Target, probe_all
 
 if TYPE_CHECKING:
-    from services.inference.starting import Wish
+    from services.inference.servers.starting import Wish
 
 
 async def check_servers(wish: Wish) -> None:

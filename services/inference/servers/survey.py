@@ -17,8 +17,8 @@ from services.contract.endpoint_files import ServiceLine, same_model
 from services.inference.failures import InferenceError
 from services.inference.launchers.base import Server, State
 from services.inference.launchers.registry import LauncherName, launcher, launcher_of
-from services.inference.readiness import Target
-from services.inference.registry import Registry, ServerFacts
+from services.inference.servers.readiness import Target
+from services.inference.servers.registry import Registry, ServerFacts
 
 log = structlog.get_logger()
 

@@ -1,0 +1,1 @@
+"""What this machine has: GPUs, ports, who holds them, and weights on its disk."""

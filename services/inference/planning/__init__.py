@@ -1,0 +1,1 @@
+"""Whether a model runs on given GPUs: presets, checkpoints and GPUs in, a plan with its verdict out."""
