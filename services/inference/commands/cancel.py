@@ -33,7 +33,7 @@ def command(
     from services.contract.telemetry import configure  # noqa: PLC0415
     from services.inference.failures import InferenceError, UsageError  # noqa: PLC0415
     from services.inference.servers.registry import Registry  # noqa: PLC0415
-    from services.inference.servers.stopping import Stopped, chosen, stop  # noqa: PLC0415
+    from services.inference.servers.stopping import Stopped, chosen, stop, unasked  # noqa: PLC0415
     from services.inference.servers.survey import survey  # noqa: PLC0415
 
     configure("inference")
@@ -46,7 +46,13 @@ def command(
     if servers and not force:
         _ask(servers)
     done = asyncio.run(stop(book, servers, timeout_s=timeout)) if servers else Stopped(ended=(), left=())
-    click.echo(json.dumps({"ended": done.ended, "left": done.left}) if as_json else _said(done.ended, registry))
+    silent = unasked(found.servers) if everything else []
+    left = [*done.left, *silent]
+    click.echo(json.dumps({"ended": done.ended, "left": left}) if as_json else _said(done.ended, registry))
+    if silent:
+        raise InferenceError(
+            f"SLURM gave no answer about {', '.join(silent)}, so they may run on: try again when it does"
+        )
     if done.left:
         raise InferenceError(
             f"still alive after {timeout:g} s: {', '.join(done.left)}; try again with a longer --timeout; SLURM jobs that "

@@ -9,6 +9,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -53,7 +54,7 @@ class SlurmLauncher:
         registry = _prepared(launch)
         _write_key(submission)
         try:
-            job = (await slurm("sbatch", "--parsable", text=script)).split(";")[0].strip()
+            job = await _submitted(script)
         except BaseException as error:
             if submission.key_file:
                 submission.key_file.unlink()
@@ -112,6 +113,21 @@ class SlurmLauncher:
             engine=engine(launch.engine),
             key_file=launch.log_folder.absolute() / name if self._options.auth else None,
         )
+
+
+async def _submitted(script: str) -> str:
+    """The job's number. Who is told to stop meanwhile still learns it, to take the job back. Raises SlurmError."""
+
+    async def submit() -> str:
+        return (await slurm("sbatch", "--parsable", text=script)).split(";")[0].strip()
+
+    submitting = asyncio.ensure_future(submit())
+    try:
+        return await asyncio.shield(submitting)
+    except asyncio.CancelledError:
+        with suppress(SlurmError):
+            await slurm("scancel", await submitting)
+        raise
 
 
 def _prepared(launch: Launch) -> Registry:

@@ -172,7 +172,7 @@ def _other(wish: Wish, *, forced: bool) -> Launcher:
     if wish.wanted.launcher == "slurm":
         from services.inference.launchers.slurm import SlurmLauncher  # noqa: PLC0415 - only who asks for it
 
-        return SlurmLauncher(wish.slurm)
+        return SlurmLauncher(wish.slurm, forced=forced)
     from services.inference.launchers.compose import ComposeLauncher  # noqa: PLC0415 - likewise
     from services.inference.launchers.compose_services import ComposeOptions  # noqa: PLC0415
 
@@ -227,7 +227,7 @@ def _print_commands(wish: Wish, launch: Launch, here: LocalOptions) -> None:
     if wish.wanted.launcher == "slurm":
         from services.inference.launchers.slurm import SlurmLauncher  # noqa: PLC0415 - only who asks for it
 
-        click.echo(SlurmLauncher(wish.slurm).script(launch))
+        click.echo(SlurmLauncher(wish.slurm, forced=here.forced).script(launch))
         return
     if wish.wanted.launcher == "compose":
         raise UsageError(f"--dry-run: `inference compose {wish.model}` writes the file that would be used")

@@ -45,6 +45,11 @@ def ours(server: Known) -> bool:
     return launcher_of(server.id) is not None and server.state is not None
 
 
+def unasked(servers: Sequence[Known]) -> Sequence[str]:
+    """Ids of jobs that may live, while SLURM gives no answer about them."""
+    return [one.id for one in servers if launcher_of(one.id) == "slurm" and one.state is None and not one.over]
+
+
 async def stop(registry: Registry, servers: Sequence[Known], *, timeout_s: float) -> Stopped:
     """End them, each by its launcher, and mark them in the registry. Raises what a launcher raises."""
     ended: list[str] = []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from services.inference.launchers.slurm import SlurmLauncher
 from services.inference.launchers.slurm_options import SlurmOptions
 from services.inference.launchers.slurm_queue import Job, SlurmError, listed_jobs, shown_job
 from services.inference.servers.registry import Registry
+from tests.inference.listed import facts, inference, service
 from tests.inference.slurm.conftest import program, vllm_launch
 
 SHOWN = """JobId={id} JobName=assay-inference
@@ -234,3 +238,33 @@ async def test_a_refused_launch_leaves_no_key(cluster_says: Path, tmp_path: Path
         await SlurmLauncher(SlurmOptions(auth=True)).start(vllm_launch(tmp_path))
 
     assert list((tmp_path / "logs").iterdir()) == []
+
+
+async def test_who_is_told_to_stop_while_sbatch_answers_takes_the_job_back(cluster_says: Path, tmp_path: Path) -> None:
+    os.mkfifo(cluster_says / "go")
+    accepts(cluster_says, "844")
+    answering = cluster_says / "sbatch"
+    answering.write_text(answering.read_text().replace("echo '844", f"cat {cluster_says}/go; echo '844"))
+    starting = asyncio.create_task(SlurmLauncher().start(vllm_launch(tmp_path)))
+    going = await asyncio.to_thread((cluster_says / "go").open, "w")  # returns when sbatch is reading
+
+    starting.cancel()
+    await asyncio.sleep(0)
+    going.close()
+
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert (cluster_says / "cancelled").read_text(encoding="utf-8") == "844\n"
+
+
+def test_cancel_all_says_which_jobs_may_run_on_while_slurm_is_silent(
+    cluster_says: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(cluster_says, "echo 'Unable to contact slurm controller' >&2; exit 1").rename(cluster_says / "squeue")
+    monkeypatch.chdir(tmp_path)
+    Registry(tmp_path / "services.txt").put(service("http://127.0.0.1:8000/v1", "845"), facts("845"))
+
+    result = inference("cancel", "--all", "--force", "--json")
+
+    assert (result.exit_code, json.loads(result.stdout)) == (1, {"ended": [], "left": ["845"]})
+    assert "SLURM gave no answer about 845, so they may run on" in result.stderr
