@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from services.contract.model_client import ResponseFormat, Sampling
-from services.inference.engines.registry import engine
+from services.inference.engines.log import facts
 from tests.contract.calling import client_of, completed, failed, in_, until
 from tests.engines.raw import QUOTE, VERDICT, VERDICT_FORMAT, metric, place, said
 from tests.engines.servers import KV_TOKENS, MAX_MODEL_LEN, Served
@@ -93,5 +93,5 @@ async def test_hundred_chats_at_once_are_all_answered(vllm_server: Served) -> No
 
 def test_log_of_the_engine_says_its_version_and_how_much_fits_into_its_cache(vllm_server: Served) -> None:
     assert vllm_server.log is not None
-    facts = engine("vllm").facts(vllm_server.log.read_text(errors="replace"))
-    assert (facts.version, facts.kv_tokens, facts.concurrency) == ("0.32.0", KV_TOKENS, KV_TOKENS / MAX_MODEL_LEN)
+    said = facts(vllm_server.log.read_text(errors="replace"))
+    assert (said.version, said.kv_tokens, said.concurrency) == ("0.32.0", KV_TOKENS, KV_TOKENS / MAX_MODEL_LEN)

@@ -122,15 +122,3 @@ class Engine(Protocol):
     def command(self, plan: Plan, serving: Serving, place: Place) -> Command:
         """The command line of one replica. Raises EngineRefusalError with every reason."""
         ...
-
-    def fault(self, stderr: str) -> StartFault | None:
-        """The cause of a failed start, by the end of its output; None when it is not known."""
-        ...
-
-    def stage(self, stderr: str) -> str:
-        """How far a start has come: `download`, `load`, `compile`, `listen`, or `start` when nothing was said."""
-        ...
-
-    def facts(self, output: str) -> EngineFacts:
-        """What its log says about version and KV cache."""
-        ...

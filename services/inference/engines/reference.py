@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import ClassVar, Final
 
-from services.inference.engines import checks, faults, log
-from services.inference.engines.base import Command, EngineFacts, Place, Serving, StartFault
+from services.inference.engines import checks
+from services.inference.engines.base import Command, Place, Serving
 from services.inference.engines.flags import Flag, misplaced, tokens
 from services.inference.planning.planner import Memory, Plan, Request
 from services.inference.planning.presets import REFERENCE, EngineName, Hardware
@@ -51,18 +51,6 @@ class ReferenceEngine:
         flags: list[Flag] = [("--host", place.host), ("--port", str(place.port))]
         flags.append(("--max-model-len", str(plan.max_model_len)))
         return Command(argv=(program, "up", "reference", *tokens(flags, serving.engine_args)), env={})
-
-    def fault(self, stderr: str) -> StartFault | None:
-        """What stopped the start, if its words are known."""
-        return faults.fault(stderr)
-
-    def stage(self, stderr: str) -> str:
-        """How far the start has come."""
-        return log.stage(stderr)
-
-    def facts(self, output: str) -> EngineFacts:  # noqa: ARG002 - it has neither weights nor a cache
-        """Nothing: it has no cache, and its version is that of this program."""
-        return EngineFacts()
 
 
 def _refusals(plan: Plan, serving: Serving, place: Place) -> list[str]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import ClassVar, Final
 
-from services.inference.engines import checks, faults, log
-from services.inference.engines.base import Command, EngineFacts, Place, Serving, StartFault
+from services.inference.engines import checks
+from services.inference.engines.base import Command, Place, Serving
 from services.inference.engines.environment import environment, is_local, model_of
 from services.inference.engines.flags import Flag, fraction, misplaced, tokens
 from services.inference.engines.rope import rope
@@ -61,18 +61,6 @@ class SglangEngine:
         flags += [("--random-seed", str(place.index + 1)), *_tools(plan, serving, place), *_extras(serving)]
         program = (place.program or "python3", "-m", "sglang.launch_server")
         return Command(argv=(*program, *tokens(flags, serving.engine_args)), env=environment(plan, serving, place))
-
-    def fault(self, stderr: str) -> StartFault | None:
-        """What stopped the start, if its words are known."""
-        return faults.fault(stderr)
-
-    def stage(self, stderr: str) -> str:
-        """How far the start has come."""
-        return log.stage(stderr)
-
-    def facts(self, output: str) -> EngineFacts:
-        """Version and KV cache."""
-        return log.facts(output)
 
 
 def _refusals(plan: Plan, serving: Serving, place: Place) -> list[str]:

@@ -12,8 +12,8 @@ import json
 import shlex
 from typing import ClassVar, Final
 
-from services.inference.engines import checks, faults, log
-from services.inference.engines.base import Command, EngineFacts, EngineRefusalError, Place, Serving, StartFault
+from services.inference.engines import checks
+from services.inference.engines.base import Command, EngineRefusalError, Place, Serving
 from services.inference.engines.environment import environment, is_local, model_of
 from services.inference.engines.flags import Flag, misplaced, tokens
 from services.inference.planning.planner import Plan, contradictions, online_fp8
@@ -48,18 +48,6 @@ class TransformersEngine:
             f"name. Start it yourself: {' '.join(words)}\nand use it by its URL: inference doctor "
             f"{_url(place)} --engine transformers --model {shlex.quote(made.argv[2])}"
         )
-
-    def fault(self, stderr: str) -> StartFault | None:
-        """What stopped the start, if its words are known."""
-        return faults.fault(stderr)
-
-    def stage(self, stderr: str) -> str:
-        """How far the start has come."""
-        return log.stage(stderr)
-
-    def facts(self, output: str) -> EngineFacts:  # noqa: ARG002 - it says nothing of the kind
-        """Nothing: it reports neither version nor cache."""
-        return EngineFacts()
 
 
 def by_hand(plan: Plan, serving: Serving, place: Place) -> Command:

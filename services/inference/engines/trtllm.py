@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import ClassVar, Final
 
-from services.inference.engines import checks, faults, log
-from services.inference.engines.base import Command, EngineFacts, Place, Serving, StartFault
+from services.inference.engines import checks
+from services.inference.engines.base import Command, Place, Serving
 from services.inference.engines.environment import environment, is_local, model_of
 from services.inference.engines.flags import Flag, fraction, misplaced, named, tokens
 from services.inference.planning.planner import DTYPES, Plan, contradictions, online_fp8
@@ -57,18 +57,6 @@ class TrtllmEngine:
             env=environment(plan, serving, place),
             files={CONFIG: config} if config else {},
         )
-
-    def fault(self, stderr: str) -> StartFault | None:
-        """What stopped the start, if its words are known."""
-        return faults.fault(stderr)
-
-    def stage(self, stderr: str) -> str:
-        """How far the start has come."""
-        return log.stage(stderr)
-
-    def facts(self, output: str) -> EngineFacts:
-        """Version and KV cache."""
-        return log.facts(output)
 
 
 def _refusals(plan: Plan, serving: Serving, place: Place) -> list[str]:

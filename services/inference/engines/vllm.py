@@ -10,8 +10,8 @@ import json
 from math import floor
 from typing import ClassVar, Final
 
-from services.inference.engines import checks, faults, log
-from services.inference.engines.base import Command, EngineFacts, Place, Serving, StartFault
+from services.inference.engines import checks
+from services.inference.engines.base import Command, Place, Serving
 from services.inference.engines.environment import environment, is_local, model_of
 from services.inference.engines.flags import Flag, fraction, misplaced, tokens
 from services.inference.engines.rope import rope
@@ -74,18 +74,6 @@ class VllmEngine:
             env=env,
             secrets={"VLLM_API_KEY": place.key_file} if place.key_file else {},
         )
-
-    def fault(self, stderr: str) -> StartFault | None:
-        """What stopped the start, if its words are known."""
-        return faults.fault(stderr)
-
-    def stage(self, stderr: str) -> str:
-        """How far the start has come."""
-        return log.stage(stderr)
-
-    def facts(self, output: str) -> EngineFacts:
-        """Version, KV cache and concurrency."""
-        return log.facts(output)
 
 
 def _refusals(plan: Plan, serving: Serving, place: Place) -> list[str]:

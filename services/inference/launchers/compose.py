@@ -21,7 +21,8 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from services.contract.endpoint_files import ServiceLine
-from services.inference.engines.registry import engine
+from services.inference.engines.faults import fault as fault_of
+from services.inference.engines.log import facts as facts_of
 from services.inference.failures import InferenceError, NotReadyError, StartError, UsageError
 from services.inference.launchers.base import Launch, Server, State
 from services.inference.launchers.compose_check import checked
@@ -186,7 +187,7 @@ class ComposeLauncher:
         for server in servers:
             if states[server.id] == "failed":
                 end = await asyncio.to_thread(self.tail, server)
-                fault = engine(launch.engine).fault(end)
+                fault = fault_of(end)
                 cause = f"\n{fault.cause}: {fault.remedy}" if fault else ""
                 return StartError(f"{server.id} ended at its start:\n{end}{cause}")
         if all(state == "lost" for state in states.values()):
@@ -223,7 +224,7 @@ async def _measured(launch: Launch, facts: ServerFacts) -> ServerFacts:
     if container is None:
         raise StartError(f"{facts.id} was removed while it started")
     logs = await _ran("docker", "logs", container.id)
-    said = engine(launch.engine).facts(logs.stdout + logs.stderr)
+    said = facts_of(logs.stdout + logs.stderr)
     if said.kv_tokens is not None and (warning := Foretold.of(launch.plan).contradicted_by(said.kv_tokens)):
         launch.says(f"warning: {facts.id}: {warning}")
     measured = {"version": said.version, "kv_measured_tokens": said.kv_tokens, "concurrency": said.concurrency}

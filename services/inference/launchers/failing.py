@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from services.inference.engines.base import Engine
+from services.inference.engines.faults import fault
+from services.inference.engines.log import stage
 from services.inference.failures import NotReadyError, StartError
 from services.inference.launchers.base import Server
 from services.inference.planning.planner import Plan
@@ -20,17 +21,17 @@ _MEANINGS: Final = {
 }
 
 
-def died(server: Server, code: int, *, when: str, faults: Engine, plan: Plan | None = None) -> StartError:
+def died(server: Server, code: int, *, when: str, plan: Plan | None = None) -> StartError:
     """The error for a process that has ended."""
     head = f"the server on port {server.port} {when} with exit code {code}{_MEANINGS.get(code, '')}"
-    return StartError("\n".join([head, *_story(server, faults, plan)]))
+    return StartError("\n".join([head, *_story(server, plan)]))
 
 
-def overdue(server: Server, timeout_s: float, seen: Readiness | None, *, faults: Engine, plan: Plan) -> NotReadyError:
+def overdue(server: Server, timeout_s: float, seen: Readiness | None, *, plan: Plan) -> NotReadyError:
     """The error for a server whose time was over."""
     state = seen.problem if seen is not None else "it lives, and does not listen yet"
     head = f"the server on port {server.port} was not ready within {timeout_s:g} s (--server-timeout): {state}"
-    return NotReadyError("\n".join([head, *_story(server, faults, plan)]))
+    return NotReadyError("\n".join([head, *_story(server, plan)]))
 
 
 def stranger(server: Server, what: str) -> StartError:
@@ -52,12 +53,12 @@ def tail_of(path: Path | None) -> str:
     return _lines(last_text(path))
 
 
-def _story(server: Server, faults: Engine, plan: Plan | None) -> list[str]:
+def _story(server: Server, plan: Plan | None) -> list[str]:
     # Engines log to standard output and die on standard error.
     text = _output(server) + last_text(server.log)
-    story = [f"stage reached: {faults.stage(text)}"] if plan is not None else []
-    if (fault := faults.fault(text)) is not None:
-        story += [f"cause: {fault.cause}", f"remedy: {fault.remedy}"]
+    story = [f"stage reached: {stage(text)}"] if plan is not None else []
+    if (known := fault(text)) is not None:
+        story += [f"cause: {known.cause}", f"remedy: {known.remedy}"]
     if plan is not None and server.engine != "reference":
         story.append(as_text(plan))
     return [*story, f"log {server.log}, last lines:", tail_of(server.log) or _lines(_output(server))]

@@ -23,7 +23,8 @@ import structlog
 
 from services.contract.endpoint_files import ServiceLine
 from services.contract.secrets import SECRET_NAME, redact
-from services.inference.engines.base import Command, Engine, Place
+from services.inference.engines.base import Command, Place
+from services.inference.engines.log import facts as facts_of
 from services.inference.engines.registry import engine
 from services.inference.failures import InferenceError, StartError, UsageError
 from services.inference.launchers.base import Launch, Server, State
@@ -165,7 +166,7 @@ class LocalLauncher:
         while True:
             for running in self._running:
                 if (code := await running.child.death()) is not None:
-                    return died(running.server, code, when="ended", faults=engine(running.server.engine))
+                    return died(running.server, code, when="ended")
             await asyncio.sleep(POLL_S)
 
     def let_go(self) -> None:
@@ -258,17 +259,16 @@ class LocalLauncher:
         """Return when it is ready. Raises StartError when it dies or is not ours, NotReadyError when its time is over."""
         clock = asyncio.get_running_loop()
         give_up = clock.time() + launch.server_timeout_s
-        chosen = engine(launch.engine)
         seen: Readiness | None = None
         while seen is None or not seen.ready:
             if (code := await running.child.death()) is not None:
-                raise died(running.server, code, when="ended at its start", faults=chosen, plan=launch.plan)
+                raise died(running.server, code, when="ended at its start", plan=launch.plan)
             if (left := give_up - clock.time()) <= 0:
-                raise overdue(running.server, launch.server_timeout_s, seen, faults=chosen, plan=launch.plan)
+                raise overdue(running.server, launch.server_timeout_s, seen, plan=launch.plan)
             seen = await self._asked(running, left) or seen
             if seen is None or not seen.ready:
                 await asyncio.sleep(POLL_S)
-        self._is_running(launch, running, chosen)
+        self._is_running(launch, running)
 
     async def _asked(self, running: _Running, left_s: float) -> Readiness | None:
         """What the server answers; None before it listens. Raises StartError when somebody else answers in its place."""
@@ -287,8 +287,8 @@ class LocalLauncher:
             raise stranger(server, answer.problem)
         return answer
 
-    def _is_running(self, launch: Launch, running: _Running, chosen: Engine) -> None:
-        said = chosen.facts(_text(running.out) + _text(running.err))
+    def _is_running(self, launch: Launch, running: _Running) -> None:
+        said = facts_of(_text(running.out) + _text(running.err))
         running.facts = running.facts.model_copy(
             update={"version": said.version, "kv_measured_tokens": said.kv_tokens, "concurrency": said.concurrency}
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.inference.engines.base import EngineFacts
-from services.inference.engines.registry import engine
+from services.inference.engines.log import facts as facts_of
 from services.inference.failures import InferenceError
 from services.inference.launchers.failing import last_text
 from services.inference.launchers.foretold import Foretold
@@ -34,4 +34,4 @@ def measured(registry: Registry, server: Known) -> str:
 
 def _said(facts: ServerFacts) -> EngineFacts:
     files = [file for named in (facts.output, facts.log) if named for file in log_files(named)[-1:]]
-    return engine(facts.engine).facts("".join(map(last_text, files)))
+    return facts_of("".join(map(last_text, files)))

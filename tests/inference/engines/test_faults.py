@@ -11,7 +11,6 @@ from typing import NamedTuple
 import pytest
 
 from services.inference.engines.faults import TABLE, fault
-from services.inference.engines.registry import engine
 
 
 class Said(NamedTuple):
@@ -376,13 +375,6 @@ def test_the_cause_is_found_below_a_warning_about_numpy() -> None:
     text = f"{SAID['numpy'].text}\n{SAID['gated-hub'].text}"
 
     assert "gated" in (fault(text) or pytest.fail("no cause")).cause
-
-
-@pytest.mark.parametrize("name", ["vllm", "trtllm", "sglang", "transformers", "reference"])
-def test_every_engine_knows_the_table(name: str) -> None:
-    found = engine(name).fault(SAID["port"].text)  # type: ignore[arg-type] # a literal of the registry
-
-    assert found == fault(SAID["port"].text)
 
 
 def test_a_megabyte_that_nearly_matches_everything_is_read_and_has_no_cause() -> None:

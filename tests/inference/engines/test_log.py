@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.inference.engines.base import EngineFacts
-from services.inference.engines.log import stage
-from services.inference.engines.registry import engine
+from services.inference.engines.log import facts, stage
 from services.inference.planning.presets import EngineName
 
 VLLM_LOG = (
@@ -98,9 +97,4 @@ def test_the_order_of_lines_does_not_matter_since_workers_write_at_once(lines: l
     ],
 )
 def test_what_an_engine_says_of_itself_is_read(name: EngineName, output: str, found: EngineFacts) -> None:
-    assert engine(name).facts(output) == found
-
-
-@pytest.mark.parametrize("name", ["vllm", "trtllm", "sglang", "transformers", "reference"])
-def test_every_engine_tells_its_stage(name: EngineName) -> None:
-    assert engine(name).stage("Uvicorn running on http://127.0.0.1:8000") == "listen"
+    assert facts(output) == found, name
