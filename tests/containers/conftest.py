@@ -11,6 +11,7 @@ import pytest
 from tests.containers.engine import Stack, why_not
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests/conftest.py groups the tests by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything in this folder needs the engine."""
     for item in items:

@@ -91,6 +91,8 @@ async def wait_until_ready(
     deadline = time.monotonic() + timeout_s
     seen_alive: set[str] = set()
     told: dict[str, str] = {}
+    if not registry.path.exists():
+        says(f"{registry.path} does not exist yet: `inference up` writes it, --registry names another file")
     while True:
         found = await survey(registry)
         patience = min(max(check_interval_s, _PROBE_S), max(deadline - time.monotonic(), 1.0))

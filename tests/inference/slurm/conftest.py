@@ -25,7 +25,7 @@ from services.inference.servers.registry import Registry
 from tests.support.slurm import Cluster, missing_programs, running_cluster, slurm, until
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # what leaves this folder must find no cluster in its environment
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     if (reason := missing_programs()) is not None:
         pytest.skip(reason)
@@ -41,7 +41,7 @@ class Limited:
     registry: Path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def limited(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Limited:
     """SLURM looks at time limits every 30 s, so the job runs beside the other tests."""
     launch = reference_launch(tmp_path_factory.mktemp("limited"))

@@ -20,7 +20,7 @@ from services.inference.servers.survey import survey
 from tests.inference.slurm.conftest import Limited, line_of, program, reference_launch, until_status
 from tests.support.slurm import Cluster, slurm, until
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.slurm
 
 EIGHT_GPUS = SlurmOptions(gpus_per_node=8)
 

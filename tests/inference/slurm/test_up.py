@@ -13,7 +13,7 @@ from tests.inference.slurm.conftest import free_port, program
 from tests.support.processes import BIN, service
 from tests.support.slurm import Cluster, slurm, until
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.slurm
 
 TASKS = 4
 
