@@ -36,7 +36,7 @@ def main() -> None:
         _say("inference --help", [_seconds("--help") for _ in range(REPEATS)])
         plan = ("plan", "qwen3-32b", "--gpu", "h100-80", "--count", "1")
         _say("inference plan", [_seconds(*plan) for _ in range(REPEATS)])
-        _say("the golden table, 45 plans in one process", [_golden() for _ in range(REPEATS)])
+        _say("the golden table, in one process", [_golden() for _ in range(REPEATS)])
         bare = [_bare() for _ in range(REPEATS)]
         _say("the bare engine until it listens", bare)
         one = [_up(1) for _ in range(REPEATS)]
