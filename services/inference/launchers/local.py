@@ -224,7 +224,7 @@ class LocalLauncher:
         for lease in slot.leases:
             lease.note(f"server {running.server.id} ({running.server.served_name} on port {slot.port})")
         Registry(launch.registry).put(running.line("starting"), running.facts)
-        launch.says(f"server {index + 1}: {launch.serving.served_name} starts on port {slot.port}, log {err}")
+        launch.says(f"server {index + 1}: {launch.serving.served_name} starts on port {slot.port}, log {err.name}")
         return running
 
     def _described(self, launch: Launch, slot: Slot, child: Child, command: Command, base: Path) -> _Running:

@@ -56,6 +56,9 @@ def test_two_reference_engines_answer_stand_in_the_registry_and_end_with_ctrl_c(
         assert box.states() == ["stopped", "stopped"]
         assert box.servers() == []
         assert all(is_free(port) for port in ports(servers))
+        assert process.stderr is not None
+        logs = [Path(line.partition(", log ")[2]) for line in process.stderr.read().splitlines() if ", log " in line]
+        assert [path.exists() for path in logs] == [True, True]
     command = json.loads((box.folder / "services.txt.d" / f"{servers[0]['id']}.json").read_text())["command"]
     assert command[-2:] == ["--fault", "429:times=1"]
 
