@@ -45,7 +45,7 @@ class PlanOptions:
     family: str | None
 
 
-def _a_number(ctx: click.Context, param: click.Parameter, value: float) -> float:
+def a_number(ctx: click.Context, param: click.Parameter, value: float) -> float:
     """`nan` is in every range: it compares with nothing."""
     if value != value:  # noqa: PLR0124 - only NaN differs from itself
         raise click.BadParameter("nan is no number", ctx=ctx, param=param)
@@ -68,7 +68,7 @@ _OPTIONS: Final = (
     click.option(
         "--gpu-memory-utilization",
         type=click.FloatRange(0.05, 1.0),
-        callback=_a_number,
+        callback=a_number,
         default=0.90,
         show_default=True,
         help="Part of a GPU's memory that the engine may take.",

@@ -11,6 +11,7 @@ import click
 from services.inference.commands.options import (
     NumbersCommand,
     PlanOptions,
+    a_number,
     gpu_ids_option,
     json_option,
     plan_options,
@@ -69,6 +70,7 @@ _OPTIONS: Final = (
     click.option(
         "--stagger-delay",
         type=click.FloatRange(0),
+        callback=a_number,
         default=60.0,
         show_default=True,
         help="Seconds after which the next server starts, if this one is not ready before.",
@@ -76,6 +78,7 @@ _OPTIONS: Final = (
     click.option(
         "--server-timeout",
         type=click.FloatRange(0, min_open=True),
+        callback=a_number,
         default=600.0,
         show_default=True,
         help="Seconds that each server has to become ready, from its own start.",
@@ -185,6 +188,8 @@ def _check(wanted: UpOptions, gpu_ids: tuple[int, ...], slurm: SlurmOptions) -> 
         raise click.UsageError("--skip-server-start needs --urls or --model-config-path, one of them")
     if wanted.launcher != "local" and (wanted.strict_ports or wanted.detach):
         raise click.UsageError("--strict-ports and --detach are for --launcher local")
+    if wanted.launcher == "compose" and wanted.program:
+        raise click.UsageError("--program: containers run the engine of their image")
     if wanted.launcher == "slurm" and wanted.model_config_path:
         raise click.UsageError(
             "--model-config-path: jobs have no address before they run; `inference urls` has it then"
@@ -197,6 +202,19 @@ def _is_launch(general: click.Command, args: list[str]) -> bool:
     return any(word.partition("=")[0] in launching for word in args)
 
 
+def _refuse_planning() -> None:
+    """The reference engine has a context, and nothing else that could be planned."""
+    context = click.get_current_context()
+    planning = {field.name for field in fields(PlanOptions)} - {"gpu", "engine", "max_model_len"}
+    idle = [
+        param.opts[0]
+        for param in context.command.params
+        if param.name in planning and context.get_parameter_source(param.name) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if idle:
+        raise click.UsageError(f"{', '.join(idle)}: the reference engine has no weights to plan for; leave it out")
+
+
 def _reference_servers(general: click.Command) -> click.Command:
     """`up reference` through a launcher: the general command with the options of speed and faults."""
     speed = [param for param in reference.params if param.name in _SPEED]
@@ -206,6 +224,7 @@ def _reference_servers(general: click.Command) -> click.Command:
     defaults = {str(param.name): param.get_default(click.Context(reference)) for param in speed}
 
     def servers(**values: Any) -> None:
+        _refuse_planning()
         given = {name: values.pop(name) for name in defaults}
         faults = tuple(f"fault={spec}" for spec in given.pop("faults"))
         changed = tuple(f"{name.replace('_', '-')}={value}" for name, value in given.items() if value != defaults[name])

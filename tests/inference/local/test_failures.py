@@ -110,6 +110,9 @@ def test_a_port_that_a_process_outside_the_servers_group_answers_is_not_ours(box
             2,
             "choose another place with --log-dir",
         ),
+        (("up", "reference", "--num-servers", "2", "--tp", "2"), 2, "--tp: the reference engine has no weights"),
+        (("up", "reference", "--launcher", "compose", "--program", "x"), 2, "containers run the engine of their image"),
+        (("up", "reference", "--num-servers", "1", "--stagger-delay", "nan"), 2, "nan is no number"),
     ],
 )
 def test_what_cannot_be_started_is_named_before_anything_starts(
