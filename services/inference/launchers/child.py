@@ -85,6 +85,9 @@ class Child:
         # A group in our guard's session is ours, also when leader and guard have been killed.
         if self.identity is not None and self._guard.pid in map(session_of, group_members(self.identity.pid)):
             await _end(self.identity, timeout_s)
+        if self.identity is not None and not self.identity.lives:
+            # Its guard is on its way out with the exit code; a signal that meets it there would become the code.
+            await _until(lambda: self.exit_code is not None, _REAP_S)
         if self.exit_code is None:
             self._guard.terminate()
         return await self._reaped(timeout_s + _REAP_S)
