@@ -76,9 +76,11 @@ class Child:
 
     async def death(self) -> int | None:
         """Its exit code if it has ended by itself, once what it left behind has ended too, in seconds; None while it lives."""
-        if self.exit_code is None and self.identity is not None and not self.identity.lives:
+        if self.exit_code is not None:
+            return await self._reaped(0.0)
+        if self.identity is not None and not self.identity.lives:
             return await self.stop(_REAP_S)
-        return self.exit_code
+        return None
 
     async def stop(self, timeout_s: float) -> int:
         """SIGTERM to its group, `timeout_s` later SIGKILL; returns its exit code once nothing of it is left."""

@@ -14,7 +14,7 @@ DYING = (sys.executable, "-S", "-c", "import time; time.sleep(0.05); raise Syste
 async def exit_code() -> int:
     with tempfile.TemporaryFile() as log:
         child = await started(DYING, {}, out=log, err=log, handles=[])
-        while (code := await child.death()) is None:
+        while (code := await child.death()) is None:  # noqa: ASYNC110 - looking often is the point
             await asyncio.sleep(0.0005)
         return code
 
