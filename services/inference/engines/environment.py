@@ -25,6 +25,13 @@ def is_fetched(plan: Plan, serving: Serving, place: Place) -> bool:
     return place.weights is not None or serving.revision is not None or is_local(plan.request.preset.id)
 
 
+def revision_of(plan: Plan, serving: Serving, place: Place) -> str | None:
+    """The commit that the engine must be told; None where it loads a folder, or none is known."""
+    if place.weights is not None or is_local(plan.request.preset.id):
+        return None
+    return serving.revision or plan.request.preset.revision
+
+
 def is_local(model: str) -> bool:
     """A directory and no hub id, which is `NAME` or `OWNER/NAME`."""
     return model.startswith((".", "~")) or PurePath(model).is_absolute() or model.count("/") > 1

@@ -6,6 +6,7 @@ written together; and with the rotary base, for which the engine would otherwise
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 
@@ -36,6 +37,12 @@ class Rope:
             "original_max_position_embeddings": self.native,
             "rope_theta": self.theta,
         }
+
+    @property
+    def overrides(self) -> str:
+        """The changes to the model's configuration, as JSON."""
+        changed = {"rope_parameters": self.parameters, "max_position_embeddings": self.positions}
+        return json.dumps(changed, separators=(",", ":"))
 
 
 def rope(preset: Preset, text: str) -> Rope:

@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 
 from services.inference.engines import checks
 from services.inference.engines.base import Command, EngineRefusalError, Place, Serving
-from services.inference.engines.environment import environment, is_local, model_of
+from services.inference.engines.environment import environment, model_of, revision_of
 from services.inference.engines.flags import Flag, misplaced, tokens
 from services.inference.planning.planner import Plan, contradictions, online_fp8
 from services.inference.planning.presets import EngineName
@@ -75,8 +75,8 @@ def _url(place: Place) -> str:
 
 def _pinned(plan: Plan, serving: Serving, place: Place) -> str:
     """The model with its revision, as the engine writes it."""
-    model, revision = model_of(plan, place), serving.revision or plan.request.preset.revision
-    return f"{model}@{revision}" if revision and place.weights is None and not is_local(model) else model
+    model, revision = model_of(plan, place), revision_of(plan, serving, place)
+    return model if revision is None else f"{model}@{revision}"
 
 
 def _refusals(plan: Plan, serving: Serving, place: Place) -> list[str]:

@@ -12,7 +12,7 @@ from typing import ClassVar, Final
 
 from services.inference.engines import checks
 from services.inference.engines.base import Command, Place, Serving
-from services.inference.engines.environment import environment, is_local, model_of
+from services.inference.engines.environment import environment, model_of, revision_of
 from services.inference.engines.flags import Flag, fraction, misplaced, tokens
 from services.inference.engines.rope import rope
 from services.inference.planning.planner import Plan, contradictions, online_fp8
@@ -94,8 +94,7 @@ def _refusals(plan: Plan, serving: Serving, place: Place) -> list[str]:
 
 def _identity(plan: Plan, serving: Serving, place: Place) -> list[Flag]:
     flags: list[Flag] = []
-    revision = serving.revision or plan.request.preset.revision
-    if revision is not None and place.weights is None and not is_local(plan.request.preset.id):
+    if (revision := revision_of(plan, serving, place)) is not None:
         flags.append(("--revision", revision))
     return [*flags, ("--served-model-name", serving.served_name), ("--host", place.host), ("--port", str(place.port))]
 
@@ -131,9 +130,8 @@ def _numbers(plan: Plan, serving: Serving) -> list[Flag]:
     if online_fp8(plan.request):
         flags.append(("--quantization", "fp8"))
     if serving.rope_scaling is not None:
-        scaled = rope(plan.request.preset, serving.rope_scaling)
-        overrides = {"rope_parameters": scaled.parameters, "max_position_embeddings": scaled.positions}
-        flags.append(("--hf-overrides", _json(overrides)))
+        overrides = rope(plan.request.preset, serving.rope_scaling).overrides
+        flags.append(("--hf-overrides", overrides))
     return flags
 
 
