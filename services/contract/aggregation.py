@@ -23,6 +23,7 @@ from services.contract import agreement, estimators
 from services.contract.assessment import Plan, PlannedTrial
 from services.contract.measures import EXACT_MATCH, ORACLE, PASS_RATE, measures
 from services.contract.outcomes import POLICY
+from services.contract.plan_record import PLAN, PlanRecord
 from services.contract.results import (
     AGENTBUSTERS_SECTIONS,
     AssessmentResult,
@@ -124,6 +125,7 @@ def aggregate(plan: Plan, rows: Sequence[TaskResult], *, metadata: Mapping[str, 
         "num_trials": plan.num_trials,
         "judge": judge_summary(rows),
         "effective_config": plan.effective_config,
+        PLAN: PlanRecord.of(plan).model_dump(mode="json"),
     }
     found = {section.section: section for section in sections}
     keys = [*AGENTBUSTERS_SECTIONS, *(section for section in found if section not in AGENTBUSTERS_SECTIONS)]

@@ -366,6 +366,8 @@ class PlannedTrial:
     task_id: str
     task_digest: str
     trial: int = 0
+    position: int = 0
+    """0-based place in the running order of the whole plan, over all shards."""
 
     @property
     def key(self) -> str:

@@ -313,7 +313,8 @@ def _trials_and_digest(settled: Settled, loaded: _Loaded, selection: planning.Se
     index, count = config.shard_index or 0, config.num_shards or 1
     mine = whole
     if count > 1:
-        mine = _trials(planning.shard(selection.picks, index=index, count=count), num_trials)
+        dealt = {(pick.benchmark, pick.task.id) for pick in planning.shard(selection.picks, index=index, count=count)}
+        mine = [trial for trial in whole if (trial.benchmark, trial.task_id) in dealt]
     return {
         "digest": plan_digest(seed=settled.suite.sampling.seed, trials=whole, benchmarks=benchmarks),
         "benchmarks": benchmarks,
@@ -355,7 +356,8 @@ def _trials(picks: Sequence[planning.Pick], num_trials: int) -> list[PlannedTria
             task_id=pick.task.id,
             task_digest=pick.task.digest,
             trial=trial,
+            position=place * num_trials + trial,
         )
-        for pick in picks
+        for place, pick in enumerate(picks)
         for trial in range(num_trials)
     ]

@@ -14,6 +14,7 @@ from services.contract.assessment import Plan
 from services.contract.conversation import Usage
 from services.contract.measures import CUT, EXACT_MATCH, ITERATIONS, ORACLE, PASS_RATE, UNSCORED
 from services.contract.outcomes import POLICY
+from services.contract.plan_record import PLAN
 from services.contract.printing import Printed
 from services.contract.results import STREAMED_ONLY, AssessmentResult, Digests, Latency, TaskResult
 
@@ -78,7 +79,11 @@ def artifact(
     bare = streamed_whole and len(finished) > most_rows
     rows = finished.for_numbers() if bare else finished.whole()
     result = aggregate(plan, rows, metadata={**metadata, STREAMED_ONLY: bare})
-    shown = result.model_copy(update={"results": []}) if bare else printed.apply(result)
+    if bare:  # who took the rows as they came asked for the plan before
+        facts = {name: value for name, value in result.evaluation_metadata.items() if name != PLAN}
+        shown = result.model_copy(update={"results": [], "evaluation_metadata": facts})
+    else:
+        shown = printed.apply(result)
     return shown.model_dump_json(), summary(result, rows)
 
 

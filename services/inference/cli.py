@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from typing import Any, Final
 
 import click
+
+from services.contract.lazy_group import LazyGroup
 
 _COMMANDS: Final = {
     "plan": "Will this model run on these GPUs?",
@@ -23,21 +24,8 @@ _COMMANDS: Final = {
 }
 
 
-class _Commands(click.Group):
-    """The modules of `commands/`; each has a click command of its own name. Nothing of them is imported for `--help`."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _COMMANDS:
-            return None
-        found: click.Command = import_module(f"services.inference.commands.{cmd_name}").command
-        return found
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+class _Commands(LazyGroup):
+    """Ends the process with the code of what went wrong."""
 
     def invoke(self, ctx: click.Context) -> Any:
         from services.inference.failures import InferenceError  # noqa: PLC0415 - keeps --help fast
@@ -51,7 +39,12 @@ class _Commands(click.Group):
             sys.exit(130)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    package="services.inference.commands",
+    table=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="assay")
 def main() -> None:
     """Where models come from.

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from services.contract.aggregation import aggregate
 from services.contract.conversation import ModelFacts
+from services.contract.plan_record import PLAN
 from services.contract.printing import Printed
 from services.contract.results import STREAMED_ONLY, AssessmentResult, Section, TaskResult
 from services.runner.failures import ReportError
@@ -36,6 +37,7 @@ COMPUTED: Final = frozenset(
         "complete",
         "coverage",
         "plan_digest",
+        PLAN,
         STREAMED_ONLY,
     }
 )

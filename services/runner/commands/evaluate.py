@@ -1,4 +1,4 @@
-"""The command `assay evaluate`. Heavy imports stay inside it."""
+"""`assay evaluate`: a served model through code and mathematics."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ Exit codes:
 @click.option("-v", "--verbose", is_flag=True, help="Log details.")
 @doctor_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
-def evaluate(*, dry_run: bool, show_logs: bool, verbose: bool, doctor: Doctor, as_json: bool, **asked: Any) -> NoReturn:
+def command(*, dry_run: bool, show_logs: bool, verbose: bool, doctor: Doctor, as_json: bool, **asked: Any) -> NoReturn:
     """Evaluate a model on code and mathematics: launch or find its servers, run each benchmark with each strategy.
 
     Writes <output-dir>/<benchmark>_rollouts/*.json beside the journal and the reports.

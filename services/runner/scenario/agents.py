@@ -1,0 +1,151 @@
+"""One agent of a scenario: how it is started or reached, and what it is given (interop specification 5)."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from services.runner.environment import NAME, reference_fault
+
+GREEN: Final = "green"
+REFERENCE: Final = "reference"
+"""`model_endpoint` of the engine without weights that comes with Assay; the runner starts it."""
+RESERVED: Final = frozenset({"green-agent", "agentbeats-client", "gateway", GREEN, "proxy", "results"})
+ROLE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+IMAGE: Final = re.compile(
+    r"(?:[a-zA-Z0-9.-]+(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+)
+
+
+def _text_value(value: object) -> object:
+    """Values of `env` may be numbers and booleans; a process gets text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else value
+
+
+def _identifier(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+EnvValue = Annotated[str, BeforeValidator(_text_value)]
+
+
+class Limits(BaseModel):
+    """Bounds of a container."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    cpus: float | None = Field(default=None, gt=0)
+    memory: str | None = Field(default=None, pattern=r"^\d+[bkmgBKMG]?$")
+    """Docker's form, for example `2g`."""
+    pids: int | None = Field(default=None, gt=0)
+
+
+class AgentSpec(BaseModel):
+    """One agent of a scenario, as its table says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    role: str
+    """Name in the run: logs, containers and results use it."""
+    endpoint: str | None = None
+    """Address; without it the agent's port is chosen when it starts."""
+    cmd: str | None = None
+    """Command line, split by shlex, run without a shell in its own process group."""
+    image: str | None = None
+    """Container image to start."""
+    agentbeats_id: Annotated[str | None, BeforeValidator(_identifier)] = None
+    env: dict[str, EnvValue] | None = None
+    """Variables as written, references unresolved. None: the agent inherits our whole environment."""
+    args: tuple[str, ...] = ()
+    """Appended to `cmd` or to the image's command."""
+    cwd: str | None = None
+    """Working folder of `cmd`, relative to the current one."""
+    inherit_env: bool | tuple[str, ...] | None = None
+    """true: our whole environment; false: PATH, HOME, LANG, LC_*, TMPDIR; a list: these and the names in it."""
+    a2a_version: Literal["1.0", "0.3"] | None = None
+    card_url: Literal["follow"] | None = None
+    token_env: str | None = None
+    """Variable with the bearer token of green; made up for the run when it is not set and green has `cmd` or `image`."""
+    start_timeout: float | None = Field(default=None, gt=0)
+    """Seconds until the card must be there."""
+    limits: Limits | None = None
+    model_endpoint: str | None = None
+    """URL given to the agent as OPENAI_BASE_URL and OPENAI_API_BASE, or `reference`."""
+    free_port: bool = Field(default=False, exclude=True)
+    """Ours, not in files: append `--port 0 --ready-file FILE` to `cmd` and read the address from the file."""
+
+    @field_validator("endpoint", "model_endpoint")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is None or value == REFERENCE:
+            return value
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.fragment:
+            raise ValueError("expected an http or https URL without user info")
+        if parts.port == 0:
+            raise ValueError("port 0 is no address")
+        return value
+
+    @field_validator("cmd")
+    @classmethod
+    def _splits(cls, value: str | None) -> str | None:
+        if value is not None and not shlex.split(value):
+            raise ValueError("expected a command")
+        return value
+
+    @field_validator("image")
+    @classmethod
+    def _is_image(cls, value: str | None) -> str | None:
+        if value is not None and (len(value) > 255 or not IMAGE.fullmatch(value)):
+            raise ValueError("expected an image reference [host[:port]/]path[:tag][@sha256:digest]")
+        return value
+
+    @field_validator("env")
+    @classmethod
+    def _names_and_references(cls, value: dict[str, str] | None) -> dict[str, str] | None:
+        for name, template in (value or {}).items():
+            if not NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no variable name: letters, digits and _, not beginning with a digit")
+            if "\0" in template:
+                raise ValueError(f"{name}: a NUL character cannot be passed")
+            if fault := reference_fault(template):
+                raise ValueError(f"{name}: {fault}")
+        return value
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Self:
+        started = self.cmd is not None or self.image is not None
+        if self.cmd is not None and self.image is not None:
+            raise ValueError("cmd and image are both given: choose one")
+        if self.endpoint is None and self.image is None and not self.free_port:
+            raise ValueError("an endpoint or an image is needed to run locally")
+        if self.image is not None and self.endpoint is not None:
+            _check_published(self.endpoint)
+        if not started:
+            self._refuse("an agent that is already running", "env", "args", "cwd", "inherit_env", "model_endpoint")
+        if self.image is None:
+            self._refuse("an agent without image", "limits")
+        if self.cmd is None:
+            self._refuse("an agent without cmd", "cwd", "inherit_env")
+        if self.role != GREEN:
+            self._refuse("a participant: green calls it, and the request cannot carry it", *_GREEN_ONLY)
+        return self
+
+    def _refuse(self, whom: str, *keys: str) -> None:
+        if given := [key for key in keys if getattr(self, key)]:
+            raise ValueError(f"{', '.join(given)} has no effect on {whom}")
+
+
+_GREEN_ONLY: Final = ("a2a_version", "card_url", "token_env")
+
+
+def _check_published(endpoint: str) -> None:
+    parts = urlsplit(endpoint)
+    if parts.hostname not in {"127.0.0.1", "localhost"} or parts.port is None:
+        raise ValueError("endpoint of an image is where its port is published: http://127.0.0.1:PORT")
