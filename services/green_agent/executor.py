@@ -45,6 +45,8 @@ from services.green_agent.toolbox import Toolbox, Tools
 
 log = structlog.get_logger()
 
+AGENT_NAME: Final = "Assay green agent"
+"""In our card, by which a green agent that is named as its own agent under test is known."""
 MOST_UNSENT: Final = 256
 """Rows that may wait for the client before no further trial is begun."""
 NOBODY: Final = "http://127.0.0.1:9/"
@@ -222,14 +224,17 @@ class _Examination:
     async def hold(self) -> None:
         """Run the trials, stream the rows, send the artifact and the terminal state."""
         config, limits = self._request.config, self._settings.limits
-        to_run = len(self._plan.trials)
-        text = reporting.accepted(self._prepared.plan, to_run=to_run, ignored_keys=self._request.ignored_keys)
-        await self._out.working(text, {META_KIND: KIND_ACCEPTED})
         started = time.time()
         concurrency = config.max_concurrency or limits.max_concurrency
         policy = self._settings.participant_urls
         url = self._request.purple_url if self._request.participants else NOBODY
         async with aclosing(AgentClient(url, concurrency=concurrency, policy=policy)) as agent:
+            purple = await _card(agent) if self._request.participants else {}
+            if purple.get("name") == AGENT_NAME:
+                raise RequestError(
+                    [f"participants.{self._request.purple_role}: a green agent; name the agent under test"]
+                )
+            await self._accept()
             assessment = Assessment(
                 self._prepared,
                 agent,
@@ -240,12 +245,16 @@ class _Examination:
                 given=self._request.transcripts,
             )
             self._run.attach(assessment)
-            purple = await _card(agent) if self._request.participants else {}
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._send_rows())
                 await assessment.run(skip=self._skip)
                 self._unsent.put(None)
         await self._conclude(purple, started)
+
+    async def _accept(self) -> None:
+        to_run = len(self._plan.trials)
+        text = reporting.accepted(self._prepared.plan, to_run=to_run, ignored_keys=self._request.ignored_keys)
+        await self._out.working(text, {META_KIND: KIND_ACCEPTED})
 
     async def _send_rows(self) -> None:
         with_transcripts = bool(self._request.config.stream_transcripts)

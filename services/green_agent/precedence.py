@@ -228,7 +228,7 @@ def _suite(config: AssessmentConfig, suite: Suite, values: _Values) -> Suite:
         for name, request in asked.items()
     }
     weights = {str(section): weight for section, weight in suite.section_weights.items()}
-    values.first("section_weights", "equal", suite=weights or None)
+    values.first("section_weights", None, suite=weights or None)  # None: all the same
     return suite.model_copy(update={"sampling": sampling, "debate": debate, **chosen})
 
 

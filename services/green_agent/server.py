@@ -6,7 +6,7 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from services.contract.a2a.server import AgentProfile, ServerSettings, Skill, serve
-from services.green_agent.executor import GreenExecutor, GreenSettings
+from services.green_agent.executor import AGENT_NAME, GreenExecutor, GreenSettings
 from services.green_agent.files import FileShelf
 from services.green_agent.toolbox import SandboxSettings, Toolbox
 
@@ -23,7 +23,7 @@ def profile() -> AgentProfile:
         tags=["evaluation", "benchmark", "finance", "code"],
     )
     return AgentProfile(
-        name="Assay green agent",
+        name=AGENT_NAME,
         description="Evaluates agents over A2A; every task is accounted for.",
         version=version("assay"),
         skills=[skill],

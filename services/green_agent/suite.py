@@ -27,9 +27,15 @@ from services.green_agent.suites.faults import explained
 log = structlog.get_logger()
 
 OLD_NAMES: Final[Mapping[str, str]] = MappingProxyType(
-    {"eval_quick_test": "quick", "eval_medium": "medium", "eval_large": "large", "eval_config": "default"}
+    {
+        "eval_quick_test": "quick",
+        "eval_medium": "medium",
+        "eval_large": "large",
+        "eval_config": "default",
+        "eval_all": "default",
+    }
 )
-"""Names that guides written for another evaluator use, and our suites of that size."""
+"""Names that guides written for another evaluator use, and our suites of that size and of those data sets."""
 Weight = Annotated[float, Field(ge=0, le=MOST_WEIGHT)]
 
 

@@ -19,11 +19,16 @@ COMMANDS: Final = {
     "demo": "Run a small assessment here, with an engine that needs no model.",
     "evaluate": "Measure a served model on code and mathematics.",
     "export": "Write the result of a run in a form other tools read.",
+    "leaderboard": "Rank a folder of results, ours and old ones.",
+    "merge": "Make one result of the results of shards.",
+    "pack": "Write a run as a submission to a leaderboard.",
+    "provenance": "Record the images of a compose file by their digests.",
     "report": "Write the report of a run again.",
     "rescore": "Score stored transcripts again, without an agent.",
     "results": "Look at stored runs.",
     "resume": "Run what a run still lacks.",
     "run": "Run a scenario, or compare agents on one plan.",
+    "scenario": "Check scenario files and write what other platforms run.",
 }
 """The modules of `commands/`; each has a click command of its own, named `command`."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from services.runner.journal import Journal
     from services.runner.report import Report
     from services.runner.run import RunOptions, RunOutcome
+    from services.runner.swapping import Swapped
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -106,20 +107,57 @@ def options_of(results_dir: Path, *, as_json: bool, show_logs: bool, verbose: bo
 
 def finish(outcome: RunOutcome, *, as_json: bool) -> NoReturn:
     """Print how a run ended and exit with its code."""
-    from services.contract.secrets import redact  # noqa: PLC0415
-    from services.runner.summary import summary_object, table_of  # noqa: PLC0415
+    from services.runner.summary import summary_object  # noqa: PLC0415
 
     if as_json:
         print_json(summary_object(outcome))
-    elif outcome.report is not None:
+    else:
+        _print_table(outcome)
+    _explain(outcome)
+    sys.exit(outcome.exit_code)
+
+
+def finish_several(done: Sequence[Swapped], results_dir: Path, *, as_json: bool) -> NoReturn:
+    """Print how the runs of several purples ended, each and side by side, and exit with the worst of their codes."""
+    from services.contract.secrets import redact  # noqa: PLC0415
+    from services.runner.standings import standings, standings_object, standings_table  # noqa: PLC0415
+    from services.runner.swapping import worst  # noqa: PLC0415
+
+    with ending():
+        found = standings(done, results_dir)
+    if as_json:
+        print_json(standings_object(found))
+    for one in done:
+        if not as_json:
+            click.echo(f"\n== {one.role}")
+        if one.outcome is None:
+            click.echo(f"assay: {one.role}: {redact(str(one.error))}", err=True)
+            continue
+        if not as_json:
+            _print_table(one.outcome)
+        _explain(one.outcome)
+    if not as_json:
+        click.echo(f"\n== side by side\n\n{standings_table(found)}")
+    sys.exit(worst(done))
+
+
+def _print_table(outcome: RunOutcome) -> None:
+    from services.runner.summary import table_of  # noqa: PLC0415
+
+    if outcome.report is not None:
         click.echo(f"\n{table_of(outcome.report)}\n\nrun     {outcome.run_id}")
         click.echo(f"results {outcome.report.results_json}\nreport  {outcome.report.html}")
+
+
+def _explain(outcome: RunOutcome) -> None:
+    """Why a run is not complete, and what to do."""
+    from services.contract.secrets import redact  # noqa: PLC0415
+
     if outcome.error is not None:
         click.echo(f"assay: {redact(str(outcome.error))}", err=True)
     if outcome.exit_code != 0:
         remedy = f"assay resume {outcome.run_id}" if outcome.report is None else outcome.report.view.run.remedy
         click.echo(f"assay: the run is not complete: what finished is kept; `{remedy}` runs what is missing", err=True)
-    sys.exit(outcome.exit_code)
 
 
 def print_report(report: Report, *, as_json: bool) -> None:

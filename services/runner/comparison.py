@@ -1,4 +1,4 @@
-"""Two runs of one plan: the paired difference of their scores, task by task, with its interval.
+"""Runs of one plan, two by two: the paired difference of their scores, task by task, with its interval.
 
 Tasks differ more than agents do, and in trading most of a scenario's result is luck; over identical tasks that part cancels.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from statistics import fmean
 from typing import Final
 
@@ -66,6 +67,65 @@ def compare(
     return found
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compared:
+    """A run to compare, by the name it is shown under."""
+
+    name: str
+    run: RunRecord
+    rows: Sequence[TaskResult]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """Two runs and their differences by benchmark, the last over all tasks."""
+
+    first: str
+    second: str
+    differences: Sequence[Difference]
+
+
+def pairs_of(runs: Sequence[Compared]) -> list[Pair]:
+    """Every two of the runs, in their order. Raises PlanChangedError when they asked different things."""
+    return [
+        Pair(first=one.name, second=other.name, differences=compare(one.run, one.rows, other.run, other.rows))
+        for one, other in combinations(runs, 2)
+    ]
+
+
+def pairs_table(pairs: Sequence[Pair]) -> str:
+    """Aligned text, one line a pair and benchmark, and how many differences were looked at."""
+    head = ("first - second", "of", "difference", "95 % interval", "better/worse", "tasks", "left out")
+    body = [
+        (
+            f"{pair.first} - {pair.second}",
+            row.benchmark,
+            _signed(row.difference),
+            _interval(row),
+            f"{row.better}/{row.worse}",
+            str(row.tasks),
+            str(row.left_out),
+        )
+        for pair in pairs
+        for row in shown(pair)
+    ]
+    return "\n".join([*aligned([head, *body]), *_warning(pairs, len(body))])
+
+
+def shown(pair: Pair) -> Sequence[Difference]:
+    """With a single benchmark the line over all tasks says the same once more."""
+    return pair.differences[:1] if len(pair.differences) == 2 else pair.differences
+
+
+def _warning(pairs: Sequence[Pair], looked_at: int) -> list[str]:
+    """Each interval holds by itself; whoever picks the best of many has to know how many there were."""
+    if looked_at < 2:
+        return []
+    how_many = f"{looked_at} differences of {len(pairs)} pair{'s' if len(pairs) > 1 else ''} were looked at"
+    chance = f"of {looked_at} intervals around no difference at all, about {0.05 * looked_at:.1f} would miss 0"
+    return [f"{how_many}; each interval holds for itself: {chance}."]
+
+
 def table_of(found: Sequence[Difference], names: tuple[str, str]) -> str:
     """Aligned text; says what is compared."""
     head = ("", "first", "second", "difference", "95 % interval", "RSR", "better/worse", "tasks", "left out")
@@ -74,9 +134,9 @@ def table_of(found: Sequence[Difference], names: tuple[str, str]) -> str:
             row.benchmark,
             "-" if row.first is None else f"{row.first:.1f}",
             "-" if row.second is None else f"{row.second:.1f}",
-            "-" if row.difference is None else f"{row.difference:+.1f}",
-            "unknown" if row.low is None or row.high is None else f"{row.low:+.1f}..{row.high:+.1f}",
-            "-" if row.rsr is None else f"{row.rsr:+.1f}",
+            _signed(row.difference),
+            _interval(row),
+            _signed(row.rsr),
             f"{row.better}/{row.worse}",
             str(row.tasks),
             str(row.left_out),
@@ -89,6 +149,14 @@ def table_of(found: Sequence[Difference], names: tuple[str, str]) -> str:
 def object_of(found: Sequence[Difference], names: tuple[str, str]) -> dict[str, JsonValue]:
     """The object of `--json`."""
     return {"first": names[0], "second": names[1], "differences": [asdict(row) for row in found]}
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.1f}"
+
+
+def _interval(row: Difference) -> str:
+    return "unknown" if row.low is None or row.high is None else f"{row.low:+.1f}..{row.high:+.1f}"
 
 
 def _task_scores(rows: Iterable[TaskResult]) -> dict[tuple[str, str], float]:

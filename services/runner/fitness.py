@@ -27,7 +27,7 @@ from services.contract.fitness import Examination, Finding, Fitness
 from services.contract.secrets import SECRET_NAME, redact
 from services.runner.environment import read_env_file
 from services.runner.failures import EndpointLostError, ScenarioError
-from services.runner.scenario import AgentSpec, Scenario
+from services.runner.scenario import REFERENCE, AgentSpec, Scenario
 
 KEY: Final = "fitness"
 """Of the provenance."""
@@ -169,6 +169,8 @@ def _endpoint(spec: AgentSpec, environment: Mapping[str, str]) -> Endpoint | str
         return "its model is unknown here: the agent was already running"
     if _value(words, "--baseline") is not None:
         return "it answers without a model"
+    if spec.image is not None and spec.model_endpoint == REFERENCE:
+        return "it is the reference engine, in a container of its own"
     ours = _is_purple(words)
     if spec.model_endpoint is None and not ours and not _SETTINGS & set(spec.env or {}):
         return "no model endpoint is configured for it"

@@ -1,7 +1,8 @@
 """Reads result files of older formats and says what their rows are worth when errors count (finance specification 10).
 
-The stored score is shown beside two of our own: with every error row at 0, and with errors left out. Old and new scores never
-share a ranking: an old file does not say what exactly was asked, or how it was judged.
+The stored score is shown beside two of our own: with every error row at 0, and with errors left out. An error is a row with an
+`error`, which the old mean dropped, and an error text that was graded as an answer. Old and new scores never share a ranking: an
+old file does not say what exactly was asked, or how it was judged.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Final
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
+from services.contract.outcomes import is_error_text
 from services.contract.results import Section
 from services.runner.failures import ReportError
 
@@ -51,6 +53,8 @@ class OldRow:
     task_id: str
     dataset: str
     score: float | None
+    graded_error: bool = False
+    """True when the old score counts an error text as if it were an answer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,11 +65,27 @@ class OldResult:
     stored: float | None
     stored_sections: dict[str, float]
     rows: tuple[OldRow, ...]
+    agent: str = ""
+    """Id or name of the agent, as the file has it."""
+    model: str = ""
+    tasks: int | None = None
+    """As the file claims it."""
 
     @property
     def errors(self) -> int:
-        """Rows without a score."""
+        """Rows without an answer that could be scored."""
         return sum(row.score is None for row in self.rows)
+
+    @property
+    def graded_errors(self) -> int:
+        """Those of them whose error text was graded as an answer."""
+        return sum(row.graded_error for row in self.rows)
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of rows in the stored mean, which leaves rows with an `error` out; None without rows."""
+        dropped = self.errors - self.graded_errors
+        return 1 - dropped / len(self.rows) if self.rows else None
 
     @property
     def recomputed(self) -> float | None:
@@ -74,17 +94,34 @@ class OldResult:
 
     @property
     def errors_excluded(self) -> float | None:
-        """The same over the rows without an error, which is what the old score did."""
+        """The same over the rows without an error."""
         return _overall([row for row in self.rows if row.score is not None])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """One evaluation as it lies in a file, of whatever age."""
+
+    form: str
+    data: Object
+    detailed: JsonValue = None
+    """Rows that stand beside it in the file."""
+    agent: str = ""
+    model: str = ""
 
 
 def read_old_results(path: Path) -> list[OldResult]:
     """Every evaluation a file holds. Raises ReportError when it is of no known form."""
+    return [old_result(found) for found in read_evaluations(path)]
+
+
+def read_evaluations(path: Path) -> list[Evaluation]:
+    """Every evaluation a file holds, of our own form as well. Raises ReportError when it is of no known form."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ReportError(f"{path}: cannot be read ({error})") from None
-    found = [result for document in _documents(path, text) for result in _results(document)]
+    found = [evaluation for document in _documents(path, text) for evaluation in _evaluations(document)]
     if not found:
         raise ReportError(
             f"{path}: no known form of results: expected a JSON-RPC response, an artifact, {{participants, results}},"
@@ -109,39 +146,50 @@ def _documents(path: Path, text: str) -> Iterator[Object]:
                 raise ReportError(f"{path}:{number}: not a JSON object") from None
 
 
-def _results(document: Object) -> Iterator[OldResult]:
-    response = document.get("result")
+def _evaluations(document: Object) -> Iterator[Evaluation]:
+    response, results = document.get("result"), document.get("results")
+    config = _object(document.get("config"))
+    model = _text(config.get("llm_model") or config.get("model"))
     if isinstance(response, dict):
         for artifact in _objects(_object(response.get("task") or response).get("artifacts")):
-            yield from _of_artifact(artifact, "json-rpc")
+            yield from _of_artifact(artifact, "json-rpc", model)
     elif "parts" in document:
-        yield from _of_artifact(document, "artifact")
-    elif isinstance(document.get("results"), dict):
-        yield _evaluation(_object(document["results"]), "guide", ())
-    elif "detailed_results" in document:
-        rows = _rows(document["detailed_results"])
-        yield from (_evaluation(entry, "green 1.0", rows) for entry in _objects(document.get("results")))
-    elif "participants" in document and isinstance(document.get("results"), list):
-        yield from (_evaluation(entry, "leaderboard", ()) for entry in _objects(document["results"]))
+        yield from _of_artifact(document, "artifact", model)
+    elif isinstance(results, dict):
+        yield Evaluation(form="guide", data=results | {"num_tasks": config.get("num_tasks")}, model=model)
+    elif "participants" in document and isinstance(results, list):
+        agent = _agent(document["participants"])
+        yield from (Evaluation(form="leaderboard", data=entry, agent=agent) for entry in _objects(results))
+    elif "detailed_results" in document and not _is_evaluation(document):
+        rows = document["detailed_results"]
+        yield from (Evaluation(form="green 1.0", data=entry, detailed=rows) for entry in _objects(results))
     elif _is_evaluation(document):
-        yield _evaluation(document, "entry" if "scenario_id" in document else "artifact", ())
+        yield Evaluation(form="entry" if "scenario_id" in document else "artifact", data=document, model=model)
 
 
-def _of_artifact(artifact: Object, form: str) -> Iterator[OldResult]:
+def _of_artifact(artifact: Object, form: str, model: str) -> Iterator[Evaluation]:
     for part in _objects(artifact.get("parts")):
         root = _object(part.get("root") or part)
         data = root.get("data")
         if not isinstance(data, dict):
             data = _parsed(root.get("text"))
         if _is_evaluation(data):
-            yield _evaluation(data, form, ())
+            yield Evaluation(form=form, data=data, model=model)
 
 
 def _is_evaluation(data: Mapping[str, JsonValue]) -> bool:
     return any(name in data for name in ("overall_score", "average_score", "section_scores", "dataset_scores"))
 
 
-def _evaluation(data: Object, form: str, rows: tuple[OldRow, ...]) -> OldResult:
+def _agent(participants: JsonValue) -> str:
+    """The only participant's id; of several the one whose role says purple, else all of them."""
+    told = {role: _text(agent) for role, agent in _object(participants).items()}
+    return next((told[role] for role in told if "purple" in role), ", ".join(told.values()))
+
+
+def old_result(found: Evaluation) -> OldResult:
+    """What an evaluation of an older format claims, and its rows."""
+    data = found.data
     sections: dict[str, float] = {}
     for name, value in _object(data.get("section_scores")).items():
         score = _number(_object(value).get("score")) if isinstance(value, dict) else _number(value)
@@ -155,8 +203,18 @@ def _evaluation(data: Object, form: str, rows: tuple[OldRow, ...]) -> OldResult:
     stored = _number(_object(overall).get("score")) if isinstance(overall, dict) else _number(overall)
     if stored is None and (mean := _number(data.get("average_score"))) is not None:
         stored = 100 * mean
-    found = rows or _rows(data.get("results")) or _rows(data.get("detailed_results"))
-    return OldResult(form=form, stored=stored, stored_sections=sections, rows=found)
+    rows = _rows(found.detailed) or _rows(data.get("results")) or _rows(data.get("detailed_results"))
+    metadata = _object(data.get("evaluation_metadata"))
+    tasks = _number(metadata.get("num_tasks", data.get("num_tasks")))
+    return OldResult(
+        form=found.form,
+        stored=stored,
+        stored_sections=sections,
+        rows=rows,
+        agent=found.agent or _text(metadata.get("purple_agent")) or _text(data.get("purple_agent")),
+        model=found.model,
+        tasks=None if tasks is None else int(tasks),
+    )
 
 
 def _rows(raw: JsonValue) -> tuple[OldRow, ...]:
@@ -166,12 +224,17 @@ def _rows(raw: JsonValue) -> tuple[OldRow, ...]:
 def _row(entry: Object, number: int) -> OldRow:
     dataset = str(entry.get("dataset_type") or entry.get("benchmark") or "unknown")
     score = _number(entry.get("score"))
-    if score is not None and dataset in OUT_OF_100 and "outcome" not in entry:
+    if score is None and (normalized := _number(entry.get("normalized_score"))) is not None:
+        score = normalized / 100
+    elif score is not None and dataset in OUT_OF_100 and "outcome" not in entry:
         score /= 100
-    failed = bool(entry.get("error")) or score is None
-    task_id = str(entry.get("example_id") or entry.get("task_id") or number)
+    dropped = bool(entry.get("error")) or score is None
+    graded_error = not dropped and is_error_text(_text(entry.get("predicted")))
     return OldRow(
-        task_id=task_id, dataset=dataset, score=None if failed or score is None else min(1.0, max(0.0, score))
+        task_id=str(entry.get("example_id") or entry.get("task_id") or number),
+        dataset=dataset,
+        score=None if dropped or graded_error or score is None else min(1.0, max(0.0, score)),
+        graded_error=graded_error,
     )
 
 
@@ -188,6 +251,10 @@ def _objects(raw: JsonValue) -> list[Object]:
 
 def _object(raw: JsonValue) -> Object:
     return raw if isinstance(raw, dict) else {}
+
+
+def _text(raw: JsonValue) -> str:
+    return raw if isinstance(raw, str) else ""
 
 
 def _parsed(text: JsonValue) -> Object:

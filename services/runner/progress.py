@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from services.contract.aggregation import tally
 from services.contract.outcomes import POLICY
@@ -23,6 +23,26 @@ if TYPE_CHECKING:
 
 MIN_FOR_ETA = 3
 Clock = Callable[[], float]
+
+
+class Listener(Protocol):
+    """Who watches a run."""
+
+    def began(self, run: RunRecord, rows: Sequence[TaskResult]) -> None:
+        """Trials are about to run; `rows` were finished before."""
+        ...
+
+    def finished(self, row: TaskResult) -> None:
+        """A trial is in the journal."""
+        ...
+
+    def says(self, text: str) -> None:
+        """Something a person waits for, such as the start of an agent."""
+        ...
+
+    def ended(self) -> None:
+        """No more trials come."""
+        ...
 
 
 class Standing:
@@ -87,8 +107,9 @@ class Silent:
 class PlainLines:
     """One line a trial, for logs and pipes."""
 
-    def __init__(self, out: TextIO | None = None) -> None:
+    def __init__(self, out: TextIO | None = None, *, label: str = "") -> None:
         self._out = out or sys.stderr
+        self._label = f"{label}: " if label else ""
         self._standing: Standing | None = None
 
     def began(self, run: RunRecord, rows: Sequence[TaskResult]) -> None:
@@ -113,7 +134,7 @@ class PlainLines:
     def says(self, text: str) -> None:
         """Print a line. Nobody may be reading any more, as in `2>&1 | head`: that must not cost the run."""
         with suppress(OSError):
-            print(text, file=self._out, flush=True)
+            print(f"{self._label}{text}", file=self._out, flush=True)
 
     def ended(self) -> None:
         """The summary follows elsewhere."""
@@ -187,3 +208,8 @@ def listener_for(*, quiet: bool) -> Silent | PlainLines | LiveBars:
     if quiet:
         return Silent()
     return LiveBars() if sys.stderr.isatty() else PlainLines()
+
+
+def listener_of(listener: Listener, label: str) -> Listener:
+    """For one of several runs at once: lines that begin with its name; silence stays silence."""
+    return listener if isinstance(listener, Silent) else PlainLines(label=label)

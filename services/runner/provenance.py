@@ -42,6 +42,7 @@ def gather(scenario: Scenario, agents: Agents, variables: Mapping[str, str]) -> 
             for agent in agents.started
             if "image_id" in agent.facts
         },
+        "images": {agent.role: agent.facts["image"] for agent in agents.started if "image" in agent.facts},
         "agents": {
             role: {"name": card.name, "version": card.version, "description": card.description}
             for role, card in agents.cards.items()

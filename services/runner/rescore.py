@@ -23,7 +23,9 @@ from services.contract.assessment import ARTIFACT_RESULT, KIND_TASK_RESULT, META
 from services.contract.conversation import Transcript
 from services.contract.outcomes import SANDBOX, SCORER, AgentFailure, Outcome
 from services.contract.results import AssessmentResult, Attempt, TaskResult
+from services.runner.execution import ask_plan
 from services.runner.failures import AgentLostError, InterruptedRunError, RejectedError, RunnerError
+from services.runner.interruption import interruption
 from services.runner.journal import RESCORED_FROM, Journal, RunRecord, StoredTranscript
 from services.runner.locks import run_lock
 from services.runner.participants import variables_for
@@ -32,10 +34,8 @@ from services.runner.run import (
     RunOptions,
     RunOutcome,
     agents_of,
-    ask_plan,
     client_of,
     conclude,
-    interruption,
     new_run_id,
 )
 from services.runner.scenario import Scenario

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
-from services.contract.results import DatasetScore, SectionScore
+from services.contract.results import AssessmentResult, DatasetScore, SectionScore
 from services.runner.journal import RunSummary
 from services.runner.old_results import OldResult
 from services.runner.report import Report
@@ -18,25 +18,30 @@ _HEAD = ("section", "score", "95 % interval", "coverage", "bounds", "n")
 def table_of(report: Report) -> str:
     """Sections, their benchmarks and the overall score as aligned text, after what qualifies them."""
     lines = [f"! {banner.title}. {banner.text}" for banner in report.view.banners]
+    return "\n".join([*lines, *([""] if lines else []), *result_table(report.result), *_measures(report)])
+
+
+def result_table(result: AssessmentResult) -> list[str]:
+    """The lines of sections, their benchmarks and the overall score."""
     body: list[tuple[str, ...]] = []
-    for section in report.view.sections:
-        body.append(_row(section.score.section.replace("_", " "), section.score))
-        body += [_row(f"  {benchmark.name}", benchmark.score) for benchmark in section.benchmarks]
-    overall = report.view.overall
-    counted, planned = (
-        sum(getattr(section, name) for section in report.result.sections) for name in ("counted", "planned")
+    for section in result.sections:
+        body.append(_row(section.section.replace("_", " "), section))
+        body += [
+            _row(f"  {name}", score)
+            for name, score in result.dataset_scores.items()
+            if score.section is section.section
+        ]
+    overall = result.overall_score
+    counted, planned = (sum(getattr(section, name) for section in result.sections) for name in ("counted", "planned"))
+    total = (
+        "overall",
+        _points(overall.score),
+        _range(overall.interval_low, overall.interval_high),
+        f"{100 * overall.coverage:.1f} %",
+        _range(overall.lower, overall.upper),
+        f"{counted}/{planned}",
     )
-    body.append(
-        (
-            "overall",
-            _points(overall.score),
-            _range(overall.interval_low, overall.interval_high),
-            f"{100 * overall.coverage:.1f} %",
-            _range(overall.lower, overall.upper),
-            f"{counted}/{planned}",
-        )
-    )
-    return "\n".join([*lines, *([""] if lines else []), *aligned([_HEAD, *body]), *_measures(report)])
+    return aligned([_HEAD, *body, total])
 
 
 def _measures(report: Report) -> list[str]:

@@ -4,6 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from services.contract.assessment import ARTIFACT_PLAN, Plan
@@ -106,6 +107,31 @@ async def test_flags_of_serve_beat_request_and_suite_and_cut_the_printed_rows(tm
     assert result.results[0].question.endswith(" [...]")
     assert len(result.results[0].question) == 5 + len(" [...]")
     assert result.results[0].answer == ""
+
+
+async def test_a_green_named_as_its_own_agent_under_test_is_rejected() -> None:
+    with service(["green-agent", "serve"], env={"EVAL_CONFIG": ""}) as green:
+        seen = await assess(green.url, green.url, {"datasets": ["options"], "num_tasks": 1})
+
+    assert (seen.state, seen.rows, seen.artifacts) == ("rejected", [], {})
+    assert seen.text == "participants.agent: a green agent; name the agent under test"
+
+
+async def test_the_flags_of_other_guides_and_their_compose_files_are_taken() -> None:
+    guide = ["--store-predicted", "--predicted-max-chars", "20", "--no-truncate-predicted", "--eval-llm-model", "m-1"]
+    platform = ["--host", "0.0.0.0", "--card-url", "http://green-agent:9009", "--eval-config", "config/eval_all.yaml"]
+
+    with service(["green-agent", "serve", *guide, *platform, "--no-eval-llm", "--debug"]) as green:
+        async with aiohttp.ClientSession() as session, session.get(f"{green.url}.well-known/agent-card.json") as got:
+            card = await got.json()
+        # Nobody is asked, so the address is that of nobody.
+        plan = await assess(green.url, "http://127.0.0.1:9/", {"datasets": ["crypto"], "plan_only": True})
+
+    assert plan.state == "completed", plan.text
+    assert card["url"] == "http://green-agent:9009/"
+    effective = json.loads(plan.artifacts[ARTIFACT_PLAN][0])["effective_config"]
+    assert effective["suite_asked_as"] == {"value": "eval_all.yaml", "source": "old name"}
+    assert effective["judge.model"] == {"value": "m-1", "source": "command line"}
 
 
 async def test_a_green_without_a_suite_of_its_own_plans_any_data_set(tmp_path: Path) -> None:

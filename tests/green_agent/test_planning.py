@@ -158,27 +158,39 @@ def test_named_tasks_come_in_the_order_asked_and_unknown_ones_are_named() -> Non
         named(pools, ["x-a-0", "x-a-9"])
 
 
-@given(st.lists(st.integers(0, 60), min_size=1, max_size=6), st.integers(1, 20))
-def test_shards_are_disjoint_cover_the_plan_and_differ_by_at_most_one(sizes: list[int], count: int) -> None:
-    tasks = pool("x", {f"s{n}": size for n, size in enumerate(sizes)})
-    whole = select([tasks], strategy="stratified", total=None, seed=1).picks if tasks.tasks else ()
+@st.composite
+def wholes(draw: st.DrawFn) -> tuple[Pick, ...]:
+    """A plan's tasks in running order: up to 500, in up to 8 strata of 2 benchmarks, balanced, random or as they come."""
+    total, strata = draw(st.integers(0, 500)), draw(st.integers(1, 8))
+    cuts = sorted(draw(st.lists(st.integers(0, total), min_size=strata - 1, max_size=strata - 1)))
+    sizes = [end - start for start, end in pairwise([0, *cuts, total])]
+    pools = [pool(name, {f"s{n}": size for n, size in enumerate(sizes[start::2])}) for start, name in enumerate("xy")]
+    tasks = [found for found in pools if found.tasks]
+    strategy = draw(st.sampled_from([*STRATEGIES, "sequential"]))
+    return select(tasks, strategy=strategy, total=None, seed=1).picks if tasks else ()
 
+
+@given(wholes(), st.integers(1, 20))
+def test_shards_are_disjoint_cover_the_plan_in_its_order_and_differ_by_at_most_one(
+    whole: tuple[Pick, ...], count: int
+) -> None:
     shards = [shard(whole, index=index, count=count) for index in range(count)]
 
-    assert sorted(task_id for part in shards for task_id in ids(part)) == sorted(ids(whole))
-    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+    place = {pick.task.id: number for number, pick in enumerate(whole)}
+    assert sorted(task_id for part in shards for task_id in ids(part)) == sorted(place)
+    assert all(place[first] < place[second] for part in shards for first, second in pairwise(ids(part)))
+    assert [len(part) for part in shards] == [len(range(index, len(whole), count)) for index in range(count)]
     for stratum in {pick.stratum for pick in whole}:
         per_shard = [sum(pick.stratum == stratum for pick in part) for part in shards]
         assert max(per_shard) - min(per_shard) <= 1
 
 
-def test_a_shard_keeps_the_running_order() -> None:
-    whole = select([pool("x", {"a": 9, "b": 9})], strategy="stratified", total=None, seed=1).picks
-    position = {pick.task.id: place for place, pick in enumerate(whole)}
+def test_two_shards_of_a_round_robin_over_two_strata_get_both_strata() -> None:
+    whole = select([pool("x", {"a": 4, "b": 4})], strategy="stratified", total=None, seed=1).picks
 
-    places = [position[task_id] for task_id in ids(shard(whole, index=1, count=3))]
+    strata = [Counter(pick.task.stratum for pick in shard(whole, index=index, count=2)) for index in (0, 1)]
 
-    assert all(earlier < later for earlier, later in pairwise(places))
+    assert strata == [{"a": 2, "b": 2}, {"a": 2, "b": 2}]
 
 
 @pytest.mark.parametrize(

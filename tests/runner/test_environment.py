@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runner.environment import inherited, read_env_file, resolve, without_literal_secrets
+from services.runner.environment import Reference, inherited, parts_of, read_env_file, resolve, without_literal_secrets
 from services.runner.failures import ScenarioError
 
 
@@ -41,6 +41,7 @@ def test_wrong_lines_of_an_environment_file_are_named_by_number_and_never_quoted
         ("${B:-fallback}", "fallback"),
         ("${EMPTY:-fallback}", "fallback"),
         ("${B:-}", ""),
+        ("${B:-$$5 a}", "$5 a"),
         ("cost: $$5", "cost: $5"),
         ("$${A}", "${A}"),
         ("${A:?must be set}", "one"),
@@ -51,7 +52,9 @@ def test_references_are_replaced_and_everything_else_is_kept(template: str, expe
     assert resolve(template, {"A": "one", "EMPTY": ""}) == expected
 
 
-@pytest.mark.parametrize("template", ["$HOME", "a $ b", "${A-x}", "${}", "$"])
+@pytest.mark.parametrize(
+    "template", ["$HOME", "a $ b", "${A-x}", "${}", "$", "${A:-$HOME}", "${A:-${B}}", "${ A }", "${A"]
+)
 def test_a_lone_dollar_is_an_error(template: str) -> None:
     with pytest.raises(ScenarioError, match=r"a lone \$"):
         resolve(template, {"HOME": "/home"})
@@ -60,6 +63,18 @@ def test_a_lone_dollar_is_an_error(template: str) -> None:
 def test_a_missing_variable_is_named_with_the_text_of_its_author() -> None:
     with pytest.raises(ScenarioError, match="variable KEY is not set: ask the operator"):
         resolve("${KEY:?ask the operator}", {})
+
+
+def test_a_value_falls_into_texts_and_references() -> None:
+    assert parts_of("a$$b${C}${D:-d$$e}${F:?why not}") == (
+        "a",
+        "$",
+        "b",
+        Reference(name="C"),
+        Reference(name="D", default="d$e"),
+        Reference(name="F", hint="why not"),
+    )
+    assert parts_of("") == ()
 
 
 @given(st.text())
@@ -73,6 +88,8 @@ def test_what_is_stored_of_a_table_holds_no_literal_secret() -> None:
         "HF_TOKEN": "${HF_TOKEN}",
         "NOTE": "sk-" + "a1b2c3d4" * 4,
         "DUMMY_KEY": "EMPTY",
+        "OTHER_KEY": "${OTHER_KEY:-EMPTY}",
+        "THIRD_KEY": "${THIRD_KEY:-a-literal-default}",
         "MODE": "fast",
     }
 
@@ -81,6 +98,8 @@ def test_what_is_stored_of_a_table_holds_no_literal_secret() -> None:
         "HF_TOKEN": "${HF_TOKEN}",
         "NOTE": "${NOTE}",
         "DUMMY_KEY": "EMPTY",
+        "OTHER_KEY": "${OTHER_KEY:-EMPTY}",
+        "THIRD_KEY": "${THIRD_KEY}",
         "MODE": "fast",
     }
 

@@ -109,3 +109,47 @@ def test_a_part_nested_without_end_is_no_result(tmp_path: Path) -> None:
 
     with pytest.raises(ReportError, match="no known form"):
         read_old_results(path)
+
+
+def test_an_error_text_that_was_graded_as_an_answer_is_an_error(tmp_path: Path) -> None:
+    rows = [
+        {
+            "dataset_type": "gdpval",
+            "score": 0.5,
+            "predicted": "Error during analysis: Error code: 402 - {'error': 'credits'}",
+        },
+        {"dataset_type": "gdpval", "score": 1.0, "predicted": "Error analysis: the standard error is 2.1"},
+        {"dataset_type": "gdpval", "error": "timeout", "score": 0.0},
+        {"dataset_type": "gdpval", "score": 0.0, "predicted": ""},
+    ]
+
+    (found,) = read(tmp_path, EVALUATION | {"results": rows})
+
+    assert (found.errors, found.graded_errors, found.coverage) == (2, 1, 0.75)
+    assert (found.recomputed, found.errors_excluded) == (25.0, 50.0)
+
+
+def test_rows_that_hold_normalized_scores_only_are_read(tmp_path: Path) -> None:
+    rows = [
+        {"dataset_type": "options", "raw_score": 47.5, "normalized_score": 47.5},
+        {"dataset_type": "options", "error": "x"},
+    ]
+
+    (found,) = read(tmp_path, {"overall_score": {"score": 47.5}, "detailed_results": rows})
+
+    assert (found.errors_excluded, found.recomputed, found.coverage) == (47.5, 23.75, 0.5)
+
+
+def test_who_is_examined_is_read_from_where_the_form_has_it(tmp_path: Path) -> None:
+    def agent(document: object) -> tuple[str, str, int | None]:
+        (found,) = read(tmp_path, document)
+        return found.agent, found.model, found.tasks
+
+    guide = {"config": {"llm_model": "m-1", "num_tasks": "20"}, "results": {"overall_score": 1}}
+    bare = EVALUATION | {"evaluation_metadata": {"purple_agent": "http://p:1/", "num_tasks": 3}}
+
+    assert agent({"participants": {"agent": "x"}, "results": [EVALUATION]}) == ("x", "", 1)
+    assert agent({"participants": {"judge": "j", "purple_1": "x"}, "results": [EVALUATION]}) == ("x", "", 1)
+    assert agent({"participants": {"a": "x", "b": "y"}, "results": [EVALUATION]}) == ("x, y", "", 1)
+    assert agent(guide) == ("", "m-1", 20)
+    assert agent(bare) == ("http://p:1/", "", 3)

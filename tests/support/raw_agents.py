@@ -214,6 +214,7 @@ class RawAgent:
 def card_of(dialect: str, url: str, *, streaming: bool = False) -> Json:
     """A card as agents of that generation write it."""
     common = {"name": "Raw", "description": "raw", "version": "0.0.1", "capabilities": {"streaming": streaming}}
+    common |= {"defaultInputModes": ["text/plain"], "defaultOutputModes": ["text/plain"]}  # required by the 0.3 SDK
     if dialect == "0.3":
         return common | {"url": url, "preferredTransport": "JSONRPC", "protocolVersion": "0.3.0", "skills": []}
     interface = {"url": url, "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}

@@ -12,7 +12,7 @@ SECRET = "sk-live-0123456789abcdefghij"
 
 class Scripted:
     """`say TEXT`, `json`, `rows N`, `boom`, `open`, `wait`, `stubborn`, `decline`, `reject`, `fail`, `late`, `owner`,
-    `metadata`."""
+    `metadata`, `go` (lets `wait` end)."""
 
     def __init__(self) -> None:
         self.started = asyncio.Event()
@@ -61,6 +61,10 @@ class Scripted:
             self.interrupted.append(incoming.task_id)
             raise
         await out.artifact("reply", ["waited"])
+        await out.completed()
+
+    async def _go(self, _rest: str, _incoming: Incoming, out: Emitter) -> None:
+        self.go_on.set()
         await out.completed()
 
     async def _stubborn(self, _rest: str, _incoming: Incoming, out: Emitter) -> None:

@@ -31,17 +31,17 @@ class CardInfo:
 def read_card(body: bytes, *, found: bool, url: str, forced: Dialect | None, follow: bool) -> CardInfo:
     """Choose an interface: JSONRPC 1.x, else JSONRPC 0.x, or `forced`. Raises infra_error/no_interface."""
     if not found:
-        raise _no_interface(f"{url}: no agent card there (HTTP 404)")
+        raise no_interface(f"{url}: no agent card there (HTTP 404)")
     try:
         card = json.loads(body)
         offers = dict(_offers(card))
         name, version = _label(card, "name"), _label(card, "version")
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise _no_interface(f"{url}: the agent card is not readable ({error})") from error
+        raise no_interface(f"{url}: the agent card is not readable ({error})") from error
     wanted = (Dialect.V1, Dialect.V03) if forced is None else (forced,)
     dialect = next((dialect for dialect in wanted if dialect in offers), forced)
     if dialect is None:
-        raise _no_interface(f"{url}: the agent card offers no JSON-RPC interface")
+        raise no_interface(f"{url}: the agent card offers no JSON-RPC interface")
     address = _address(url, offers.get(dialect, ""), follow=follow)
     capabilities = card.get("capabilities")
     return CardInfo(
@@ -96,5 +96,6 @@ def _address(url: str, offered: str, *, follow: bool) -> str:
     return ours._replace(path=path if path not in {"", "/"} else ours.path or "/", query="", fragment="").geturl()
 
 
-def _no_interface(message: str) -> AgentFailure:
+def no_interface(message: str) -> AgentFailure:
+    """There is no card to go by: a matter of configuration, found before the first trial and never the agent's score."""
     return AgentFailure(Outcome.INFRA_ERROR, "no_interface", message)

@@ -11,10 +11,10 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 
-from services.contract.a2a.cards import CardInfo, read_card
+from services.contract.a2a.cards import CardInfo, no_interface, read_card
 from services.contract.a2a.exchange import Exchange, Route
 from services.contract.a2a.failures import Cut, Unsent, http_failure, unreachable
-from services.contract.a2a.reply import REPLY_BYTES
+from services.contract.a2a.reply import REPLY_BYTES, REPLY_EVENTS
 from services.contract.a2a.road import Road, Timings
 from services.contract.a2a.urls import UrlPolicy
 from services.contract.a2a.watch import ArtifactReceived, Ended, Progress, Watcher
@@ -149,8 +149,11 @@ class AgentClient:
                     status, body = await self._road.get(base + name, headers, max_bytes=CARD_BYTES)
                 except (Unsent, Cut) as error:
                     raise unreachable(f"{base}{name}: {error}") from error
+                except AgentFailure as failure:
+                    raise no_interface(f"{base}{name}: the agent card is larger than {CARD_BYTES} bytes") from failure
         if status not in {200, 404}:
-            raise http_failure(status, body[:2_000].decode("utf-8", "replace"))
+            failed = http_failure(status, body[:2_000].decode("utf-8", "replace"))
+            raise failed if failed.outcome is Outcome.INFRA_ERROR else no_interface(f"{base}: HTTP {status}, no card")
         return read_card(body, found=status == 200, url=self._url, forced=self._forced, follow=self._follow)
 
 
@@ -169,7 +172,9 @@ class Conversation:
         Past the deadline, and when cancelled, the agent is asked to stop, best effort.
         """
         started_at = time.monotonic()
-        exchange = Exchange(await self._client.route(), max_line=REPLY_BYTES, max_bytes=2 * REPLY_BYTES)
+        exchange = Exchange(
+            await self._client.route(), max_line=REPLY_BYTES, max_bytes=2 * REPLY_BYTES, max_events=REPLY_EVENTS
+        )
         try:
             async with asyncio.timeout_at(deadline):
                 async with aclosing(

@@ -18,6 +18,7 @@ from services.contract.a2a.failures import (
     Unsent,
     protocol,
     rpc_failure,
+    too_many,
     unreachable,
 )
 from services.contract.a2a.reply import Assembly
@@ -56,13 +57,16 @@ class Route:
 class Exchange:
     """Sends one message and yields what the agent answers until it rests. Everything is in `assembly` as well."""
 
-    def __init__(self, route: Route, *, max_line: int, max_bytes: int) -> None:
+    def __init__(self, route: Route, *, max_line: int, max_bytes: int, max_events: int | None = None) -> None:
+        """`max_events` None: as many as come."""
         self.assembly = Assembly(room=max_bytes)
         self.rested_at = 0.0
         """`time.monotonic()` of the event that ended it."""
         self._route = route
         self._max_line = max_line
         self._max_bytes = max_bytes
+        self._max_events = max_events
+        self._events = 0
 
     async def events(
         self, text: str, *, context_id: str = "", task_id: str = "", metadata: Mapping[str, str] = NOTHING
@@ -122,6 +126,9 @@ class Exchange:
             idle.seconds = self._route.timings.idle_s
 
     async def _take(self, data: bytes) -> WireEvent:
+        self._events += 1
+        if self._max_events is not None and self._events > self._max_events:
+            raise too_many(self._max_events)
         if len(data) > LONG_ANSWER:
             event, notes = await asyncio.to_thread(_read, data)
         else:
@@ -138,7 +145,8 @@ class Exchange:
 
         Not `patient`, at most `poll_v03_s`: after a cut a 0.3 agent may show a dead task as working for ever.
         """
-        timings, started_at, faults = self._route.timings, time.monotonic(), 0
+        loop = asyncio.get_running_loop()
+        timings, started_at, faults = self._route.timings, loop.time(), 0
         for delay_s in itertools.chain((0.0,), timings.poll_delays_s, itertools.repeat(timings.poll_delays_s[-1])):
             await asyncio.sleep(delay_s)
             try:
@@ -157,7 +165,7 @@ class Exchange:
                         yield event
             if self.assembly.resting:
                 return
-            timed_out = time.monotonic() - started_at > timings.poll_v03_s
+            timed_out = loop.time() - started_at > timings.poll_v03_s
             if faults > len(timings.poll_delays_s) or (timed_out and not patient):
                 break
         raise await self._lost(reason)

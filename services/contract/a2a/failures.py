@@ -50,6 +50,11 @@ def too_large(limit: int) -> AgentFailure:
     return AgentFailure(Outcome.AGENT_ERROR, "too_large", f"the reply is larger than {limit} bytes")
 
 
+def too_many(limit: int) -> AgentFailure:
+    """A reply in more events than one is read in."""
+    return AgentFailure(Outcome.AGENT_ERROR, "too_large", f"the reply comes in more than {limit} events")
+
+
 def http_failure(status: int, excerpt: str) -> AgentFailure:
     """An HTTP answer other than 2xx."""
     message = f"the agent answered HTTP {status}"

@@ -134,6 +134,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     limits = Limits()
     _timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
     _header_bytes = 0
     _in_headers = True
 
@@ -145,6 +146,7 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop every clock."""
         self._disarm()
+        self._disarm_write()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -173,13 +175,13 @@ class PatientProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The peer reads more slowly than we write."""
         super().pause_writing()
-        self._disarm()
+        self._disarm_write()
         self._watch_buffer(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         """The peer has caught up."""
         super().resume_writing()
-        self._disarm()
+        self._disarm_write()
 
     def _watch_buffer(self, size: int) -> None:
         def look() -> None:
@@ -189,7 +191,7 @@ class PatientProtocol(HttpToolsProtocol):
             else:
                 self._watch_buffer(left)
 
-        self._timer = self.loop.call_later(self.limits.write_s, look)
+        self._write_timer = self.loop.call_later(self.limits.write_s, look)
 
     def _arm(self, seconds: float) -> None:
         self._timer = self.loop.call_later(seconds, self.transport.close)
@@ -198,3 +200,9 @@ class PatientProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _disarm_write(self) -> None:
+        """A clock of its own: the headers of a further request must not save a peer that reads nothing."""
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None

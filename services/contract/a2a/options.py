@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -26,6 +27,7 @@ def server_options(*, port: int) -> Callable[[Command], Command]:
         @functools.wraps(command)
         def with_settings(*args: Any, auth_token_env: str | None, card_dialect: Any, **flags: Any) -> Any:
             own = ("host", "port", "card_url", "rest", "ready_file")
+            _check_places(flags["card_url"], flags["ready_file"])
             settings = ServerSettings(
                 **{name: flags.pop(name) for name in own},
                 card_dialect=card_dialect,
@@ -63,6 +65,20 @@ def _options(port: int) -> list[Callable[[Any], Any]]:
             help="Write the base URL there once the server listens.",
         ),
     ]
+
+
+def _check_places(card_url: str | None, ready_file: Path | None) -> None:
+    """What could only go wrong once the port is open, or, worse, at a peer that reads the card."""
+    try:
+        parts = urlsplit(card_url or "http://unset/")
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and "@" not in parts.netloc
+        usable = usable and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise click.UsageError(f"--card-url: expected http://HOST[:PORT]/, got {card_url!r}")
+    if ready_file is not None and not ready_file.absolute().parent.is_dir():
+        raise click.UsageError(f"--ready-file: there is no folder {str(ready_file.parent)!r}")
 
 
 def _token(variable: str | None) -> str | None:

@@ -25,6 +25,8 @@ from services.contract.conversation import ModelCalls, ModelFacts, Reply, ReplyF
 from services.contract.outcomes import AgentFailure, Outcome, is_error_text
 
 REPLY_BYTES: Final = 4 << 20
+REPLY_EVENTS: Final = 100_000
+"""Events of one reply, whatever they weigh."""
 TOOL_CALLS: Final = "tool_calls"
 TOOL_CALLS_DEPTH: Final = 64
 """They are stored inside rows, and readers of JSON stop at about 200 levels."""

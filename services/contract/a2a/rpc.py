@@ -123,6 +123,7 @@ class Handler(DefaultRequestHandlerV2):
     async def on_message_send(self, params: SendMessageRequest, context: ServerCallContext) -> Message | Task:
         """SendMessage."""
         with _discreet():
+            await self._find_home(params.message, context)
             answer: Message | Task = await super().on_message_send(params, context)
             if isinstance(answer, Task):
                 return apply_history_length(self.task_store.whole(answer), params.configuration)
@@ -133,6 +134,7 @@ class Handler(DefaultRequestHandlerV2):
     ) -> AsyncGenerator[Event, None]:
         """SendStreamingMessage."""
         with _discreet():
+            await self._find_home(params.message, context)
             async with aclosing(super().on_message_send_stream(params, context)) as events:
                 async for event in events:
                     yield event
@@ -145,6 +147,11 @@ class Handler(DefaultRequestHandlerV2):
             async with aclosing(super().on_subscribe_to_task(params, context)) as events:
                 async for event in events:
                     yield self.task_store.whole(event) if isinstance(event, Task) else event
+
+    async def _find_home(self, message: Message, context: ServerCallContext) -> None:
+        """A message that names only its task is said in the task's context; the SDK 1.3 would make up another."""
+        if message.task_id and not message.context_id:
+            message.context_id = await self.task_store.context_of(message.task_id, context)
 
 
 class _Adapter03(JSONRPC03Adapter):

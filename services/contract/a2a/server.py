@@ -36,6 +36,7 @@ from services.contract.a2a.tasks import TaskMemory
 __all__ = [
     "Agent",
     "AgentProfile",
+    "App",
     "Declined",
     "Emitter",
     "EventOrderError",
@@ -68,6 +69,9 @@ def no_mount(_public_url: str) -> Mapping[str, ASGIApp]:
 class App:
     """The ASGI app. `stop` ends what is in work and takes nothing new; the card stays up."""
 
+    executor: type[Executor] = Executor
+    """The fixture of the conformance kits puts one in its place that sends what no agent of ours may."""
+
     def __init__(
         self, agent: Agent, profile: AgentProfile, settings: ServerSettings, closing: Closing | None, mount: Mount
     ) -> None:
@@ -75,7 +79,7 @@ class App:
         self._mounted = dict(mount(settings.public_url()))
         self._closing = closing
         self._gate = Gate(settings.max_in_flight)
-        self._executor = Executor(agent, settings)
+        self._executor = self.executor(agent, settings)
         card = build_card(profile, settings)
         self._handler = Handler(self._executor, TaskMemory(settings.limits), card)
         contexts = CallContexts(by_token=settings.auth_token is not None)

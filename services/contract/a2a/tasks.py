@@ -19,43 +19,38 @@ from services.contract.a2a.settings import Limits
 
 
 class _History:
-    """Messages in order: all of the user, the newest of the agent."""
+    """Messages in order of arrival: all of the user, the newest of the agent."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._asked: list[Message] = []
-        self._said: deque[Message] = deque()
+        self._messages: dict[str, Message] = {}
+        self._said: deque[str] = deque()
+        """Ids of the agent's."""
         self._bytes = 0
-        self._ids: set[str] = set()
 
     def take(self, task: Task) -> None:
         """Move the messages out of the task. One that the SDK read back from here comes again and is known by its id."""
         for message in task.history:
-            if message.message_id in self._ids:
+            if message.message_id in self._messages:
                 continue
             kept = Message()
             kept.CopyFrom(message)
-            self._ids.add(message.message_id)
-            if message.role == Role.ROLE_USER:
-                self._asked.append(kept)
-                continue
-            self._said.append(kept)
-            self._bytes += kept.ByteSize()
-            self._forget()
+            self._messages[message.message_id] = kept
+            if message.role != Role.ROLE_USER:
+                self._said.append(message.message_id)
+                self._bytes += kept.ByteSize()
+                self._forget()
         del task.history[:]
 
     def _forget(self) -> None:
         while len(self._said) > self._limits.history or (
             self._bytes > self._limits.history_bytes and len(self._said) > 1
         ):
-            oldest = self._said.popleft()
-            self._bytes -= oldest.ByteSize()
-            self._ids.discard(oldest.message_id)
+            self._bytes -= self._messages.pop(self._said.popleft()).ByteSize()
 
     def put(self, task: Task) -> None:
         """Write the messages into a copy that leaves the store."""
-        task.history.extend(self._asked)
-        task.history.extend(self._said)
+        task.history.extend(self._messages.values())
 
 
 class TaskMemory(TaskStore):
@@ -80,6 +75,11 @@ class TaskMemory(TaskStore):
         """The owner's task, or None."""
         task = await self._tasks.get(task_id, context)
         return None if task is None else self.whole(task)
+
+    async def context_of(self, task_id: str, context: ServerCallContext) -> str:
+        """Id of the context that the owner's task belongs to; empty when there is no such task."""
+        task = await self._tasks.get(task_id, context)
+        return "" if task is None else str(task.context_id)
 
     async def list(self, params: ListTasksRequest, context: ServerCallContext) -> ListTasksResponse:
         """The owner's tasks, a page."""

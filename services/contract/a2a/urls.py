@@ -13,10 +13,13 @@ from urllib.parse import urlsplit
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
+from yarl import URL
 
 METADATA_NETWORKS: Final = (ipaddress.ip_network("169.254.0.0/16"), ipaddress.ip_network("fd00:ec2::254/128"))
 """Where clouds keep credentials of the machine; never an agent."""
 
+TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
+"""NAT64, RFC 6052."""
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -42,13 +45,15 @@ class UrlPolicy:
     def url_fault(self, url: str) -> str | None:
         """Why this URL is not used, judged without the network, or None."""
         try:
-            parts = urlsplit(url)
-            host, port = (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)
+            parts = URL(url)
+            # As the connection will have it: `①②⑦.0.0.1` is an address too.
+            host, port = (parts.raw_host or "").lower(), parts.port or 0
+            has_user_info = "@" in urlsplit(url).netloc
         except ValueError as error:
             return f"{url!r} is not a URL ({error})"
         if parts.scheme not in {"http", "https"} or not host:
             return f"expected an http or https URL, got {url!r}"
-        if parts.username is not None or parts.password is not None:
+        if has_user_info:
             return "a URL with user info is not used"
         if self.kind == "list" and not any(_matches(pattern, host, port) for pattern in self.patterns):
             return f"{host}:{port} is not among the allowed {', '.join(self.patterns)}"
@@ -60,7 +65,7 @@ class UrlPolicy:
         parsed = _address(address)
         if parsed is None:
             return f"{address!r} is not an address"
-        plain = getattr(parsed, "ipv4_mapped", None) or parsed
+        plain = _carried(parsed)
         if any(plain.version == network.version and plain in network for network in METADATA_NETWORKS):
             return f"{address} is a metadata address"
         if self.kind == "public" and (not plain.is_global or plain.is_multicast):
@@ -72,13 +77,13 @@ async def refusal(url: str, policy: UrlPolicy) -> str | None:
     """Why a URL of a request is refused, name resolved, or None. A name that does not resolve is left to the connection."""
     if fault := policy.url_fault(url):
         return fault
-    parts = urlsplit(url)
+    parts = URL(url)
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().getaddrinfo(parts.raw_host, parts.port, type=socket.SOCK_STREAM)
     except OSError:
         return None
     except UnicodeError as error:
-        return f"{parts.hostname!r} is not a host name ({error})"
+        return f"{parts.host!r} is not a host name ({error})"
     return next((fault for *_, address in found if (fault := policy.address_fault(str(address[0])))), None)
 
 
@@ -109,6 +114,14 @@ def _matches(pattern: str, host: str, port: int) -> bool:
     if colon and wanted_port.isdigit():
         return fnmatch.fnmatchcase(host, wanted_host.strip("[]")) and int(wanted_port) == port
     return fnmatch.fnmatchcase(host, pattern.strip("[]"))
+
+
+def _carried(address: Address) -> Address:
+    """The IPv4 address that an IPv6 one leads to: mapped, or through a translator of the network."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    translated = ipaddress.IPv4Address(address.packed[-4:]) if address in TRANSLATED else None
+    return address.ipv4_mapped or address.sixtofour or translated or address
 
 
 def _address(text: str) -> Address | None:

@@ -91,7 +91,7 @@ class JudgePanel:
         """Models, parameters and prompts, for the record of a run. Holds no secret."""
         standing = standing_in(self._folder, self.name, self._asked or {""})
         records: dict[str, JsonValue] = {
-            name: "uncalibrated" if record is None else record.model_dump(mode="json")
+            name: None if record is None else record.model_dump(mode="json")
             for name, record in standing.records.items()
         }
         return {
@@ -102,7 +102,7 @@ class JudgePanel:
             "concurrency": self._settings.concurrency,
             "cache": self._means.cache is not None,
             "fallback": self._settings.fallback,
-            "calibration": records.get("", "uncalibrated"),
+            "calibration": records.get(""),
             "calibrations": {name: record for name, record in records.items() if name},
             "headline": standing.headline,
             "kappa": standing.kappa,

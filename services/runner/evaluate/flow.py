@@ -22,7 +22,9 @@ from services.runner.evaluate.agents import ADDRESSES, NOBODY, Case, cases, plan
 from services.runner.evaluate.asked import Asked, check, places
 from services.runner.evaluate.launching import check_launch, launched
 from services.runner.evaluate.servers import Served, serving
+from services.runner.execution import ask_plan
 from services.runner.failures import ExitCode, RunnerError, ScenarioError
+from services.runner.interruption import interruption
 from services.runner.journal import FILE_NAME, Journal
 from services.runner.rollouts.rescoring import SECTIONS
 from services.runner.rollouts.writing import kept_fresh, write_rollouts
@@ -30,9 +32,7 @@ from services.runner.run import (
     RunOptions,
     RunOutcome,
     agents_of,
-    ask_plan,
     client_of,
-    interruption,
     new_run_id,
     resume_run,
     run_scenario,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,9 +11,8 @@ from typing import Final
 
 import structlog
 
-from services.contract.secrets import register_environment, register_secret
-from services.runner.environment import read_env_file
-from services.runner.failures import AgentLostError, ScenarioError
+from services.runner.environment import variables_beside
+from services.runner.failures import AgentLostError, AgentStartError, ScenarioError
 from services.runner.participants.base import (
     START_TIMEOUT_S,
     Card,
@@ -26,13 +23,24 @@ from services.runner.participants.base import (
     with_tail,
 )
 from services.runner.participants.container import ContainerAgent, ContainerHost, url_between
-from services.runner.participants.process import agent_environment, resolved_table, start_process
+from services.runner.participants.model_roads import road, told, told_reference
+from services.runner.participants.process import (
+    TOLD,
+    ProcessAgent,
+    agent_environment,
+    lost_its_port,
+    resolved_table,
+    start_process,
+)
+from services.runner.participants.readiness import guarded, start_faults, token_of
 from services.runner.participants.running import ExternalAgent
 from services.runner.scenario import GREEN, REFERENCE, AgentSpec, Scenario
 
-__all__ = ["Agents", "Card", "StartOptions", "start_agents", "variables_for"]
+__all__ = ["Agents", "Card", "StartOptions", "guarded", "start_agents", "start_faults", "variables_for"]
 
 ENGINE: Final = "reference-engine"
+_PORT_TRIES: Final = 3
+"""How often an agent is started when others take the port that was chosen for it."""
 _ENGINE_SPEC: Final = AgentSpec(role=ENGINE, cmd="inference up reference", free_port=True)
 
 
@@ -82,14 +90,7 @@ class Agents:
 
 def variables_for(scenario: Scenario, env_file: Path | None) -> dict[str, str]:
     """Our environment over the `.env` file: `env_file`, else the one beside the scenario if there is one."""
-    beside = None if scenario.path is None else Path(scenario.path).with_name(".env")
-    found: dict[str, str] = {}
-    if env_file is not None:
-        found = read_env_file(env_file)
-    elif beside is not None and beside.is_file():
-        found = read_env_file(beside)
-    register_environment(found)
-    return found | dict(os.environ)
+    return variables_beside(None if scenario.path is None else Path(scenario.path), env_file)
 
 
 @asynccontextmanager
@@ -98,18 +99,15 @@ async def start_agents(scenario: Scenario, options: StartOptions) -> AsyncIterat
 
     Raises ScenarioError for variables that are missing (before anything starts) and AgentStartError.
     """
-    _check_variables(scenario, options.variables)
-    agents = Agents(green_token=_token(scenario.green, options.variables))
-    host = await ContainerHost.open(options.run_id) if any(a.image for a in _all(scenario)) else None
+    if faults := start_faults(scenario, options.variables, isolate=options.isolate):
+        raise ScenarioError(*faults)
+    agents = Agents(green_token=token_of(scenario.green, options.variables))
+    contained = any(spec.image for spec in _all(scenario))
+    host = await ContainerHost.open(options.run_id, isolate=options.isolate) if contained else None
+    starter = _Starter(options=options, agents=agents, host=host)
     try:
-        engine = await _start_engine(scenario, options, agents)
-        for spec in _all(scenario):
-            extra = _model_variables(spec.model_endpoint, engine)
-            if spec.token_env is not None and agents.green_token is not None:
-                extra[spec.token_env] = agents.green_token
-            agents.told[spec.role] = _environment(spec, options, extra)
-            agents.started.append(await _start(spec, options, extra, host))
-        await _await_cards(scenario, options, agents)
+        await starter.start_all(scenario)
+        await _await_cards(scenario, starter)
         yield agents
     finally:
         await agents.stop()
@@ -122,49 +120,59 @@ def _all(scenario: Scenario) -> tuple[AgentSpec, ...]:
     return (*scenario.participants, scenario.green)
 
 
-def _check_variables(scenario: Scenario, variables: Mapping[str, str]) -> None:
-    faults: list[str] = []
-    for spec in _all(scenario):
-        try:
-            resolved_table(spec, variables)
-        except ScenarioError as error:
-            faults += error.faults
-    green = scenario.green
-    if green.token_env is not None and not green.cmd and not green.image and not variables.get(green.token_env):
-        faults.append(f"{GREEN}: variable {green.token_env} of token_env is not set")
-    if faults:
-        raise ScenarioError(*faults)
+@dataclass(kw_only=True, slots=True)
+class _Starter:
+    """Starts the agents of a scenario, and one of them again."""
 
+    options: StartOptions
+    agents: Agents
+    host: ContainerHost | None
+    _engine_url: str = ""
+    _extras: dict[str, dict[str, str]] = field(default_factory=dict)
+    """What the runner adds to each agent's environment."""
 
-def _token(green: AgentSpec, variables: Mapping[str, str]) -> str | None:
-    """Green's bearer token: given, or fresh for this run."""
-    if green.token_env is None:
-        return None
-    token = variables.get(green.token_env) or secrets.token_urlsafe(32)
-    register_secret(token)
-    return token
+    async def start_all(self, scenario: Scenario) -> None:
+        """Start them in order. Raises AgentStartError."""
+        if any(spec.cmd is not None and spec.model_endpoint == REFERENCE for spec in _all(scenario)):
+            await self._start_engine()
+        for spec in _all(scenario):
+            extra = self._extras[spec.role] = await self._model_variables(spec)
+            if spec.token_env is not None and self.agents.green_token is not None:
+                extra[spec.token_env] = self.agents.green_token
+            self.agents.told[spec.role] = _environment(spec, self.options, extra)
+            self.agents.started.append(await self._start(spec))
 
+    async def restart(self, spec: AgentSpec, dead: RunningAgent) -> RunningAgent:
+        """Start an agent that ended once more, in the same place of the order."""
+        await dead.stop()
+        place = self.agents.started.index(dead)
+        self.agents.started[place] = fresh = await self._start(spec)
+        return fresh
 
-async def _start_engine(scenario: Scenario, options: StartOptions, agents: Agents) -> RunningAgent | None:
-    if not any(spec.model_endpoint == REFERENCE for spec in _all(scenario)):
-        return None
-    engine = await start_process(_ENGINE_SPEC, options, {})
-    agents.started.append(engine)
-    await await_address(engine, timeout_s=options.start_timeout_s or START_TIMEOUT_S)
-    return engine
+    async def _start(self, spec: AgentSpec) -> RunningAgent:
+        extra = self._extras[spec.role]
+        if spec.image is not None and self.host is not None:
+            return await self.host.start(spec, self.options, extra)
+        if spec.cmd is not None:
+            return await start_process(spec, self.options, extra)
+        return ExternalAgent(role=spec.role, url=spec.endpoint or "")
 
+    async def _start_engine(self) -> None:
+        engine = await start_process(_ENGINE_SPEC, self.options, {})
+        self.agents.started.append(engine)
+        await await_address(engine, timeout_s=self.options.start_timeout_s or START_TIMEOUT_S)
+        self._engine_url = engine.url.rstrip("/").removesuffix("/v1") + "/v1"
 
-def _model_variables(endpoint: str | None, engine: RunningAgent | None) -> dict[str, str]:
-    """The names by which agents are told their model (interop specification 9)."""
-    if endpoint is None:
-        return {}
-    # The scenario is explicit: lists of other servers in the environment have no say.
-    elsewhere = {"LLM_ENDPOINT_FILE": "", "SGLANG_API_BASES": ""}
-    if endpoint != REFERENCE or engine is None:
-        return {"OPENAI_BASE_URL": endpoint, "OPENAI_API_BASE": endpoint, **elsewhere}
-    address = engine.url.rstrip("/").removesuffix("/v1") + "/v1"
-    place = {"OPENAI_BASE_URL": address, "OPENAI_API_BASE": address, **elsewhere}
-    return {**place, "OPENAI_API_KEY": "EMPTY", "LLM_MODEL": REFERENCE}
+    async def _model_variables(self, spec: AgentSpec) -> dict[str, str]:
+        """The names by which an agent is told its model; what stands for the model of a container is started."""
+        if spec.model_endpoint is None:
+            return {}
+        if spec.image is not None and self.host is not None:
+            way = road(spec, isolated=self.options.isolate and spec.role != GREEN)
+            if way.helper is not None:
+                await self.host.help(spec, way.helper)
+            return dict(way.told)
+        return told_reference(self._engine_url) if spec.model_endpoint == REFERENCE else told(spec.model_endpoint)
 
 
 def _environment(spec: AgentSpec, options: StartOptions, extra: Mapping[str, str]) -> Mapping[str, str]:
@@ -173,23 +181,24 @@ def _environment(spec: AgentSpec, options: StartOptions, extra: Mapping[str, str
     return {**extra, **resolved_table(spec, options.variables)} if spec.image is not None else {}
 
 
-async def _start(
-    spec: AgentSpec, options: StartOptions, extra: Mapping[str, str], host: ContainerHost | None
-) -> RunningAgent:
-    if spec.image is not None and host is not None:
-        return await host.start(spec, options, extra)
-    if spec.cmd is not None:
-        return await start_process(spec, options, extra)
-    return ExternalAgent(role=spec.role, url=spec.endpoint or "")
-
-
-async def _await_cards(scenario: Scenario, options: StartOptions, agents: Agents) -> None:
+async def _await_cards(scenario: Scenario, starter: _Starter) -> None:
     """All at once: agents load their libraries at the same time."""
+    agents = starter.agents
     by_role = {agent.role: agent for agent in agents.started}
 
     async def one(spec: AgentSpec) -> None:
-        timeout_s = options.start_timeout_s or spec.start_timeout or START_TIMEOUT_S
-        agents.cards[spec.role] = await await_card(by_role[spec.role], timeout_s=timeout_s)
+        timeout_s = starter.options.start_timeout_s or spec.start_timeout or START_TIMEOUT_S
+        for left in reversed(range(_PORT_TRIES)):
+            agent = by_role[spec.role]
+            inside = agent.get_inside if isinstance(agent, ContainerAgent) and agent.is_closed else None
+            try:
+                agents.cards[spec.role] = await await_card(agent, timeout_s=timeout_s, get=inside)
+            except AgentStartError:
+                if not (left and spec.free_port == TOLD and isinstance(agent, ProcessAgent) and lost_its_port(agent)):
+                    raise
+                by_role[spec.role] = await starter.restart(spec, agent)
+            else:
+                return
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
@@ -22,6 +22,8 @@ _CARD_TIMEOUT_S: Final = 5.0
 _LARGEST_CARD: Final = 256 * 1024
 
 T = TypeVar("T")
+Get = Callable[[str], Awaitable[tuple[bytes | None, str]]]
+"""Path to content, or to None and why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +47,8 @@ class StartOptions:
     """Our environment and the `.env` file, for inheritance and references."""
     start_timeout_s: float | None = None
     echo: Echo | None = None
+    isolate: bool = False
+    """Containers only: a purple reaches green's port and its model, nothing else."""
 
 
 class RunningAgent(Protocol):
@@ -87,8 +91,11 @@ async def await_address(agent: RunningAgent, *, timeout_s: float) -> None:
     await awaited(agent, agent.locate(), timeout_s=timeout_s, problem=lambda: "it did not write its address")
 
 
-async def await_card(agent: RunningAgent, *, timeout_s: float) -> Card:
-    """Poll the agent's card until it is there. Raises AgentStartError with the end of the log when it does not come."""
+async def await_card(agent: RunningAgent, *, timeout_s: float, get: Get | None = None) -> Card:
+    """Poll the agent's card until it is there. Raises AgentStartError with the end of the log when it does not come.
+
+    `get` asks for a path of the agent where this machine cannot reach it.
+    """
     problem = "it did not write its address"
 
     async def poll() -> Card:
@@ -96,7 +103,7 @@ async def await_card(agent: RunningAgent, *, timeout_s: float) -> Card:
         await agent.locate()
         async with httpx.AsyncClient(trust_env=False, timeout=_CARD_TIMEOUT_S) as client:
             while True:
-                card, reason = await _fetch(client, agent.url)
+                card, reason = await (_fetch(client, agent.url) if get is None else _card_by(get))
                 if card is not None:
                     return card
                 problem = f"no card at {agent.url}: {reason}"
@@ -128,6 +135,15 @@ async def awaited(
 def with_tail(message: str, tail: str) -> str:
     """The message, with the end of a log when there is one."""
     return f"{message}; the end of its log:\n{tail}" if tail else message
+
+
+async def _card_by(get: Get) -> tuple[Card | None, str]:
+    reason = ""
+    for path in CARD_PATHS:
+        content, reason = await get(path)
+        if content is not None:
+            return (card, "") if (card := _card(content)) is not None else (None, "the answer is no card")
+    return None, reason
 
 
 async def _fetch(client: httpx.AsyncClient, url: str) -> tuple[Card | None, str]:

@@ -1,4 +1,4 @@
-"""An agent as a container: a network of the run's own, limits, no new privileges, logs kept, nothing left behind."""
+"""An agent as a container: networks of the run's own, limits, no new privileges, logs kept, nothing left behind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -16,40 +16,47 @@ from urllib.parse import urlsplit
 import structlog
 
 from services.runner.failures import AgentStartError, ScenarioError
-from services.runner.participants.base import StartOptions
-from services.runner.participants.logs import AgentLog
+from services.runner.participants.base import POLL_S, StartOptions, with_tail
+from services.runner.participants.logs import TAIL_LINES, AgentLog
+from services.runner.participants.model_roads import Helper
+from services.runner.participants.networks import LABEL, Networks
 from services.runner.participants.process import resolved_table
 from services.runner.scenario import AgentSpec
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
-    from docker.models.networks import Network
 
-LABEL: Final = "assay.run"
 PORT: Final = 9009
 """Where every agent image listens (interop specification 7)."""
 _REAPER: Final = Path(__file__).with_name("reaper.py")
 _STOP_S: Final = 5
+_OURS: Final = frozenset({"assay-green", "assay-purple"})
+_INSIDE: Final = f"http://localhost:{PORT}"
+_ASK: Final = ("curl", "-sS", "-f", "--max-time", "5", "--max-filesize", "1000000")
+_NO_SUCH_PROGRAM: Final = frozenset({126, 127})
+"""Exit codes of a command that the container does not have."""
 
 
 @dataclass(kw_only=True, slots=True)
 class ContainerHost:
-    """The Docker engine, and the network in which the agents of one run know each other by role."""
+    """The Docker engine, and the networks in which the agents of one run know each other by role."""
 
     run_id: str
     _client: DockerClient
-    _network: Network
+    _networks: Networks
     _reaper: Process
+    _helpers: dict[tuple[str, str], Container] = field(default_factory=dict)
+    """What stands for models, by the purple it is for (empty: for all) and its alias."""
 
     @classmethod
-    async def open(cls, run_id: str) -> ContainerHost:
+    async def open(cls, run_id: str, *, isolate: bool = False) -> ContainerHost:
         """Connect, create the network, and start the reaper that cleans up after a killed runner."""
-        client, network = await asyncio.to_thread(_connect, run_id)
+        client, networks = await asyncio.to_thread(_connect, run_id, isolate=isolate)
         reaper = await asyncio.create_subprocess_exec(
             sys.executable, str(_REAPER), run_id, stdin=PIPE, start_new_session=True
         )
-        return cls(run_id=run_id, _client=client, _network=network, _reaper=reaper)
+        return cls(run_id=run_id, _client=client, _networks=networks, _reaper=reaper)
 
     async def start(self, spec: AgentSpec, options: StartOptions, extra: Mapping[str, str]) -> ContainerAgent:
         """Start `spec.image`. Raises AgentStartError when the engine refuses."""
@@ -57,12 +64,15 @@ class ContainerHost:
         container = await self._call(spec, lambda: self._run(spec, environment))
         log = AgentLog(spec.role, options.log_folder / f"{spec.role}.log", options.echo)
         agent = ContainerAgent(spec.role, container, log, asyncio.get_running_loop())
-        try:
-            published = await self._call(spec, lambda: _published_port(container))
-        except BaseException:
-            await agent.stop()
-            raise
-        agent.url = spec.endpoint or f"http://127.0.0.1:{published}/"
+        if self._networks.is_closed(spec.role):
+            agent.url, agent.is_closed = f"http://{spec.role}:{PORT}/", True
+        else:
+            try:
+                published = await self._call(spec, lambda: _published_port(container))
+            except BaseException:
+                await agent.stop()
+                raise
+            agent.url = spec.endpoint or f"http://127.0.0.1:{published}/"
         agent.facts["image"] = spec.image or ""
         agent.facts["image_id"] = str(container.image.id if container.image else "")
         agent.facts["image_digest"] = (
@@ -70,22 +80,41 @@ class ContainerHost:
         )
         return agent
 
+    async def help(self, spec: AgentSpec, helper: Helper) -> None:
+        """Start what stands for an agent's model, unless it runs already. Raises AgentStartError."""
+        whose = spec.role if self._networks.is_closed(spec.role) else ""
+        if (whose, helper.alias) in self._helpers:
+            return
+        container = await self._call(spec, lambda: self._start_helper(spec, helper), image=helper.image)
+        self._helpers[whose, helper.alias] = container
+        while helper.health_url is not None:
+            code, _ = await asyncio.to_thread(_asked_inside, container, helper.health_url)
+            if code == 0:
+                return
+            await asyncio.to_thread(container.reload)
+            if container.status != "running":
+                tail = (await asyncio.to_thread(container.logs, tail=TAIL_LINES)).decode(errors="replace")
+                raise AgentStartError(with_tail(f"{helper.image} for the model of {spec.role} ended", tail))
+            await asyncio.sleep(POLL_S)
+
     async def close(self) -> None:
-        """Remove the network and send the reaper home."""
-        with suppress(Exception):
-            await asyncio.to_thread(self._network.remove)
+        """Remove helpers and networks and send the reaper home."""
+        for container in self._helpers.values():
+            with suppress(Exception):
+                await asyncio.to_thread(container.remove, force=True, v=True)
+        await asyncio.to_thread(self._networks.remove)
         if self._reaper.stdin is not None:
             self._reaper.stdin.close()
         await self._reaper.wait()
         await asyncio.to_thread(self._client.close)
 
-    async def _call(self, spec: AgentSpec, work: Callable[[], Any]) -> Any:
+    async def _call(self, spec: AgentSpec, work: Callable[[], Any], *, image: str | None = None) -> Any:
         from docker.errors import DockerException  # noqa: PLC0415 - slow, and most runs start no container
 
         try:
             return await asyncio.to_thread(work)
         except DockerException as error:
-            raise AgentStartError(f"agent {spec.role}: image {spec.image}: {error}") from None
+            raise AgentStartError(f"agent {spec.role}: image {image or spec.image}: {error}") from None
 
     def _run(self, spec: AgentSpec, environment: dict[str, str]) -> Container:
         self._pull_if_missing(spec.image or "")
@@ -93,24 +122,47 @@ class ContainerHost:
         # 0 lets the engine choose.
         published = 0 if spec.endpoint is None else urlsplit(spec.endpoint).port or 0
         command = ["--host", "0.0.0.0", "--port", str(PORT), "--card-url", f"http://{spec.role}:{PORT}/", *spec.args]  # noqa: S104 - inside its own network
+        closed = self._networks.is_closed(spec.role)
         container = self._client.containers.create(
             spec.image or "",
             command,
             name=f"assay-{self.run_id}-{spec.role}",
             labels={LABEL: self.run_id},
             environment=environment,
-            ports={f"{PORT}/tcp": ("127.0.0.1", published)},
+            ports=None if closed else {f"{PORT}/tcp": ("127.0.0.1", published)},
             security_opt=["no-new-privileges"],
+            cap_drop=["ALL"] if is_ours(spec.image or "") else None,
             nano_cpus=None if limits is None or limits.cpus is None else int(limits.cpus * 1e9),
             mem_limit=None if limits is None else limits.memory,
             pids_limit=None if limits is None else limits.pids,
-            network=self._network.name,
+            network=self._networks.first_of(spec.role),
             init=True,
         )
         try:
-            # The alias by which green knows a purple; the container's long name is ours.
-            self._network.disconnect(container)
-            self._network.connect(container, aliases=[spec.role])
+            self._networks.join(container, spec.role)
+            if spec.model_endpoint is not None:
+                self._networks.join_model(container, spec.role)
+            container.start()
+        except BaseException:
+            container.remove(force=True)
+            raise
+        return container
+
+    def _start_helper(self, spec: AgentSpec, helper: Helper) -> Container:
+        self._pull_if_missing(helper.image)
+        container = self._client.containers.create(
+            helper.image,
+            list(helper.command),
+            entrypoint=None if helper.entrypoint is None else list(helper.entrypoint),
+            name=f"assay-{self.run_id}-{spec.role}.{helper.alias}",
+            labels={LABEL: self.run_id},
+            security_opt=["no-new-privileges"],
+            cap_drop=["ALL"],
+            network=self._networks.outside,
+            init=True,
+        )
+        try:
+            self._networks.place_model(container, spec.role, alias=helper.alias, way_out=helper.way_out)
             container.start()
         except BaseException:
             container.remove(force=True)
@@ -134,6 +186,8 @@ class ContainerAgent:
         self.role = role
         self.url = ""
         self.facts: dict[str, str] = {}
+        self.is_closed = False
+        """True when this machine cannot reach `url`."""
         self._container = container
         self._log = log
         self._ended: asyncio.Future[str] = loop.create_future()
@@ -152,6 +206,18 @@ class ContainerAgent:
     def tail(self) -> str:
         """The last 40 lines it wrote."""
         return self._log.tail()
+
+    async def get_inside(self, path: str) -> tuple[bytes | None, str]:
+        """What it answers to a request from inside its own container, or why there is no answer."""
+        try:
+            code, said = await asyncio.to_thread(_asked_inside, self._container, f"{_INSIDE}{path}")
+        except Exception as error:  # noqa: BLE001 - whatever the engine says; the next try may do
+            return None, str(error)
+        if code == 0:
+            return said, ""
+        if code in _NO_SUCH_PROGRAM:
+            raise AgentStartError(f"agent {self.role}: its image has no curl, by which --isolate asks for the card")
+        return None, said.decode(errors="replace").strip()
 
     async def stop(self) -> None:
         """SIGTERM, SIGKILL after 5 s, removed with its anonymous volumes."""
@@ -197,13 +263,24 @@ def url_between(*, green_in_container: bool, agent_in_container: bool, role: str
     return url
 
 
-def _connect(run_id: str) -> tuple[DockerClient, Network]:
+def is_ours(image: str) -> bool:
+    """Whether an image is one of Assay's, by its name."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0] in _OURS
+
+
+def _asked_inside(container: Container, url: str) -> tuple[int, bytes]:
+    """Exit code and output of a request made inside a container."""
+    code, output = container.exec_run([*_ASK, url])
+    return (-1 if code is None else code), output if isinstance(output, bytes) else b""
+
+
+def _connect(run_id: str, *, isolate: bool) -> tuple[DockerClient, Networks]:
     import docker  # noqa: PLC0415 - slow, and most runs start no container
     from docker.errors import DockerException  # noqa: PLC0415
 
     try:
         client = docker.from_env()
-        return client, client.networks.create(f"assay-{run_id}", driver="bridge", labels={LABEL: run_id})
+        return client, Networks.create(client, run_id, isolate=isolate)
     except (DockerException, OSError) as error:
         raise AgentStartError(
             f"no Docker engine for the agents with `image` ({error}); start Docker or use cmd"

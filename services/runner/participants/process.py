@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shlex
+import socket
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import Mapping, Sequence
@@ -28,6 +30,13 @@ _GRACE_S: Final = 5
 _STOP_S: Final = 10.0
 """The guard needs at most the agent's grace and a moment to reap."""
 _READY_POLL_S: Final = 0.05
+TOLD: Final = "told"
+"""`free_port` of an agent that is told its port by flags."""
+PORT_PLACE: Final = "{port}"
+LOOPBACK: Final = "127.0.0.1"
+_TAKEN: Final = re.compile(
+    r"address (?:is )?already in use|EADDRINUSE|Errno 98|port \d+ is (?:already )?in use", re.IGNORECASE
+)
 _PORT_WAIT_S: Final = 6.0
 """A little more than the guard gives an agent to end."""
 _REMEDY: Final = "stop it, choose another port, or remove `cmd` to use what runs there"
@@ -62,6 +71,11 @@ class ProcessAgent:
         await asyncio.wait({self._pump}, timeout=1.0)
         return f"was killed by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
 
+    @property
+    def has_ended(self) -> bool:
+        """True when the command has ended."""
+        return self._process.returncode is not None
+
     def tail(self) -> str:
         """The last 40 lines it wrote."""
         return self._log.tail()
@@ -88,12 +102,33 @@ async def start_process(spec: AgentSpec, options: StartOptions, extra: Mapping[s
     """
     command = [*shlex.split(spec.cmd or ""), *spec.args]
     environment = agent_environment(spec, options.variables, extra)
+    if spec.free_port == TOLD:
+        port = _unused_port()
+        return await _spawn(spec, f"http://{LOOPBACK}:{port}/", _told(command, port), environment, options)
     if spec.endpoint is not None:
         await _refuse_stranger(spec.role, spec.endpoint)
         return await _spawn(spec, spec.endpoint, command, environment, options)
     ready = options.state_folder / f"{spec.role}.url"
     command += ["--port", "0", "--ready-file", str(ready.resolve())]
     return await _spawn(spec, ready, command, environment, options)
+
+
+def lost_its_port(agent: ProcessAgent) -> bool:
+    """True when it ended because somebody took the port that was chosen for it: between the choice and its use."""
+    return agent.has_ended and _TAKEN.search(agent.tail()) is not None
+
+
+def _unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def _told(command: Sequence[str], port: int) -> list[str]:
+    """The command with its port: in the place of `{port}`, else by the flags of the platform's templates."""
+    if any(PORT_PLACE in word for word in command):
+        return [word.replace(PORT_PLACE, str(port)) for word in command]
+    return [*command, "--host", LOOPBACK, "--port", str(port)]
 
 
 def agent_environment(spec: AgentSpec, variables: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from services.contract.aggregation import aggregate
+from services.contract.assessment import RequestError, parse_config
 from services.contract.conversation import ModelFacts
 from services.contract.plan_record import PLAN
 from services.contract.printing import Printed
@@ -27,6 +28,8 @@ GUIDE_SECTIONS: Final = {
     Section.CRYPTO_TRADING: "crypto",
     Section.PROFESSIONAL_TASKS: "gdpval",
 }
+SHARD_KEYS: Final = frozenset({"shard_index", "num_shards"})
+"""Keys of a config that say which shard of an assessment is asked, and nothing else of it."""
 COMPUTED: Final = frozenset(
     {
         "num_tasks",
@@ -48,20 +51,52 @@ def result_of(run: RunRecord, rows: Sequence[TaskResult], models: Sequence[Model
     """The result of a run, from its plan and rows; what green said of itself and the provenance go beside the numbers."""
     kept = {key: value for key, value in run.reported.items() if key not in COMPUTED}
     config = run.request.get("config")
+    told: dict[str, JsonValue] = {"conduct_debate": _debate(run), "ignored_keys": []}
     own: dict[str, JsonValue] = {
+        "purple_agent": kept.get("purple_agent") or _card(run),
         "run_id": run.id,
         "run_status": str(run.status),
         "model_id": config.get("model_id") if isinstance(config, dict) else None,
         "models": [model.model_dump(mode="json") for model in models],
-        "provenance": run.provenance,
+        "provenance": _provenance(run),
     }
-    return aggregate(run.plan, rows, metadata=kept | own)
+    return aggregate(run.plan, rows, metadata=told | kept | own)
+
+
+def _card(run: RunRecord) -> JsonValue:
+    """Who was examined, of a run whose green was lost before it could say so; None: not known."""
+    roles = list(participants(run))
+    agents = run.provenance.get("agents")
+    card = agents.get(roles[0]) if isinstance(agents, dict) and len(roles) == 1 else None
+    return {name: card.get(name) for name in ("name", "version")} if isinstance(card, dict) else None
+
+
+def _debate(run: RunRecord) -> bool:
+    asked = run.plan.effective_config.get("conduct_debate")
+    return isinstance(asked, dict) and asked.get("value") is True
+
+
+def _provenance(run: RunRecord) -> dict[str, JsonValue]:
+    """With the config as it was read: "10" and 10 are one value, and a field has one JSON type in every file."""
+    config = run.provenance.get("config")
+    if not isinstance(config, dict):
+        return run.provenance
+    try:
+        read = parse_config(config).model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    except RequestError:
+        return run.provenance
+    return run.provenance | {"config": read}
 
 
 def results_document(run: RunRecord, result: AssessmentResult) -> dict[str, JsonValue]:
-    """`{"status", "participants", "results"}` with one result object. Long answers are cut visibly; the journal has them."""
+    """`{"status", "participants", "results"}` with one result object. Long answers are cut visibly; the journal has them.
+
+    The words of `status` are those of the platform's gateway: the last state of green's task. A shard in which nothing could be
+    scored is `completed` like green's task: it is one part of something.
+    """
     unfinished = {RunStatus.INTERRUPTED: "canceled", RunStatus.LOST: "failed", RunStatus.RUNNING: "failed"}
-    nothing_counted = bool(run.plan.trials) and not any(section.counted for section in result.sections)
+    alone = run.plan.num_shards == 1 and bool(run.plan.trials)
+    nothing_counted = alone and not any(section.counted for section in result.sections)
     status = unfinished.get(run.status, "failed" if nothing_counted else "completed")
     return {
         "status": status,

@@ -168,7 +168,12 @@ def models_that_answered(transcripts: Iterable[StoredTranscript]) -> list[ModelF
 
 def banners(run: RunRecord, result: AssessmentResult, models: Sequence[ModelFacts]) -> list[Banner]:
     """What qualifies the number, gravest first."""
-    found = [*_incomplete(run, result), *_reference(run, models), *_sandbox(run), *_unfit(run), *_judge(run, result)]
+    return [*_incomplete(run, result), *labels(run, result, models)]
+
+
+def labels(run: RunRecord, result: AssessmentResult, models: Sequence[ModelFacts]) -> list[Banner]:
+    """What qualifies the number even when nothing is missing; it goes wherever the number goes."""
+    found = [*_reference(run, models), *_sandbox(run), *_unfit(run), *_judge(run, result)]
     found += [
         Banner(level="notice", title=f"Left out: {shortfall.stratum}", text=shortfall.reason)
         for shortfall in run.plan.shortfalls

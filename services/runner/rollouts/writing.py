@@ -15,9 +15,9 @@ import structlog
 from services.contract.results import TaskResult
 from services.runner.failures import RunnerError
 from services.runner.journal import Journal, RunRecord
+from services.runner.progress import Listener
 from services.runner.report.results_file import write_text
 from services.runner.rollouts.export import rollout_file, strategy_of
-from services.runner.run import Listener
 
 log = structlog.get_logger()
 

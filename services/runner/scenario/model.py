@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, time
+from math import isfinite
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
@@ -47,7 +49,9 @@ class Scenario(BaseModel):
     participants: tuple[AgentSpec, ...]
     """At least one in a file; none where only green is needed."""
     config: dict[str, JsonValue] = Field(default_factory=dict)
-    """As written; checked against the contract."""
+    """As written; checked against the contract unless `any_config`."""
+    any_config: bool = Field(default=False, exclude=True)
+    """Green is not ours: its config is passed on as it stands."""
 
     @field_validator("config")
     @classmethod
@@ -58,14 +62,30 @@ class Scenario(BaseModel):
 
     @property
     def purple(self) -> AgentSpec:
-        """The participant under test."""
+        """The participant under test; the first of several."""
+        return self.purples[0]
+
+    @property
+    def purples(self) -> tuple[AgentSpec, ...]:
+        """The participants to examine, each in an assessment of its own: the one that purple_role names, else all."""
         wanted = self.config.get("purple_role")
-        return next((agent for agent in self.participants if agent.role == wanted), self.participants[0])
+        return tuple(agent for agent in self.participants if agent.role == wanted) or self.participants
+
+    def agents(self) -> tuple[AgentSpec, ...]:
+        """All of them, green first."""
+        return (self.green, *self.participants)
+
+    def only(self, role: str) -> Scenario:
+        """Green and this participant alone. Raises KeyError for a role that is not there."""
+        chosen = {agent.role: agent for agent in self.participants}[role]
+        config = self.config | ({"purple_role": role} if "purple_role" in self.config else {})
+        return self.model_copy(update={"participants": (chosen,), "config": config})
 
     def with_config(self, **values: JsonValue) -> Scenario:
         """The scenario with these config keys set. Raises ScenarioError when the config is wrong then."""
         changed = self.model_copy(update={"config": self.config | values})
-        if faults := config_faults(changed.config, [agent.role for agent in self.participants]):
+        roles = [agent.role for agent in self.participants]
+        if not self.any_config and (faults := config_faults(changed.config, roles)):
             raise ScenarioError(*faults)
         return changed
 
@@ -75,7 +95,7 @@ class Scenario(BaseModel):
         def safe(agent: AgentSpec) -> dict[str, JsonValue]:
             kept = agent if agent.env is None else agent.model_copy(update={"env": without_literal_secrets(agent.env)})
             table: dict[str, JsonValue] = kept.model_dump(mode="json", exclude_none=True)
-            return table | ({"free_port": True} if agent.free_port else {})
+            return table | ({"free_port": agent.free_port} if agent.free_port else {})
 
         return {
             "name": self.name,
@@ -87,16 +107,26 @@ class Scenario(BaseModel):
 
 
 def config_faults(config: Mapping[str, object], roles: Sequence[str] | None) -> list[str]:
-    """Faults of a config; `roles` None leaves out what depends on the participants."""
+    """Faults of a config for our green; `roles` None leaves out what depends on the participants."""
     faults = [f"config.{key}: the runner sets it" for key in sorted(RUNNER_KEYS & set(config))]
     try:
         parsed = parse_config({key: value for key, value in config.items() if key not in RUNNER_KEYS})
     except RequestError as error:
         return [*faults, *error.faults]
-    if roles is None:
-        return faults
-    if parsed.purple_role is not None and parsed.purple_role not in roles:
+    if roles is not None and parsed.purple_role is not None and parsed.purple_role not in roles:
         faults.append(f"config.purple_role {parsed.purple_role!r} is no participant; roles: {', '.join(roles)}")
-    elif parsed.purple_role is None and len(roles) > 1:
-        faults.append(f"several participants ({', '.join(roles)}): name one in config.purple_role")
     return faults
+
+
+def json_faults(value: object, path: str) -> Iterator[str]:
+    """Where a value of a file cannot be said in JSON: dates and times, and numbers that are none."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from json_faults(item, f"{path}.{name}")
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from json_faults(item, f"{path}[{number}]")
+    elif isinstance(value, float) and not isfinite(value):
+        yield f"{path}: {value} is no number that JSON knows"
+    elif isinstance(value, date | time):
+        yield f"{path}: a date or time travels as text: write it in quotes"

@@ -119,6 +119,28 @@ async def test_a_token_named_but_not_set_is_exit_2() -> None:
     assert b"NO_SUCH_VARIABLE, which is not set" in log
 
 
+@pytest.mark.parametrize("url", ["green-agent:9009", "ftp://agent.test/", "http://", "http://user@agent.test/"])
+async def test_a_card_url_that_no_peer_could_use_is_exit_2(url: str) -> None:
+    process = await start("--card-url", url)
+    _, log = await process.communicate()
+
+    assert process.returncode == 2
+    assert f"--card-url: expected http://HOST[:PORT]/, got '{url}'" in log.decode()
+
+
+async def test_what_cannot_be_begun_is_exit_2_and_no_port_is_opened(tmp_path: Path) -> None:
+    for flags, said in (
+        (("--no-such-flag",), "--no-such-flag"),
+        (("--ready-file", str(tmp_path / "nowhere" / "ready")), "--ready-file: there is no folder"),
+    ):
+        process = await start(*flags)
+        _, log = await process.communicate()
+
+        assert process.returncode == 2
+        assert said in log.decode()
+        assert "server_started" not in log.decode()
+
+
 async def test_the_token_is_asked_for_and_the_card_says_where(tmp_path: Path) -> None:
     flags = ("--auth-token-env", "MY_TOKEN", "--card-url", "http://agent.test:9009", "--card-dialect", "1.0", "--rest")
     async with served(tmp_path, *flags, MY_TOKEN="a-token-of-mine") as server:

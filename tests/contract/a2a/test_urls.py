@@ -25,7 +25,13 @@ def test_what_is_no_plain_http_url_is_refused_by_every_policy(url: str, policy: 
     assert UrlPolicy.parse(policy).url_fault(url) is not None
 
 
-@pytest.mark.parametrize("host", ["169.254.169.254", "[fd00:ec2::254]", "[::ffff:169.254.169.254]"])
+METADATA = """
+    169.254.169.254 [fd00:ec2::254] [::ffff:169.254.169.254] [64:ff9b::169.254.169.254] [2002:a9fe:a9fe::]
+    ①⑥⑨.254.169.254
+"""
+
+
+@pytest.mark.parametrize("host", METADATA.split())
 @pytest.mark.parametrize("policy", ["any", "public", "*"])
 def test_metadata_addresses_are_refused_by_every_policy(host: str, policy: str) -> None:
     assert "metadata address" in (UrlPolicy.parse(policy).url_fault(f"http://{host}/") or "")
@@ -33,7 +39,7 @@ def test_metadata_addresses_are_refused_by_every_policy(host: str, policy: str) 
 
 NOT_PUBLIC = """
     127.0.0.1 10.0.0.1 192.168.1.1 172.16.0.1 100.64.0.1 0.0.0.0 224.0.0.1 240.0.0.1
-    ::1 fe80::1 fc00::1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 :: ff02::1
+    ::1 fe80::1 fc00::1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 :: ff02::1 64:ff9b::10.0.0.1 2002:0a00:0001::
 """
 
 
@@ -43,7 +49,7 @@ def test_public_refuses_what_is_not_public_and_any_takes_it(address: str) -> Non
     assert UrlPolicy.parse("any").address_fault(address) is None
 
 
-@pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1"])
+@pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1"])
 def test_public_takes_public_addresses(address: str) -> None:
     assert UrlPolicy.parse("public").address_fault(address) is None
 

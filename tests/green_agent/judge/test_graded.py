@@ -115,7 +115,7 @@ async def test_a_report_says_how_the_judge_is_calibrated_on_what_it_was_asked(tm
 
     assert silent == untouched["headline"] == "judge: uncalibrated"
     assert (before["headline"], before["kappa"]) == ("judge: not calibrated on grading@1", None)
-    assert before["calibrations"] == {"grading@1": "uncalibrated"}
+    assert before["calibrations"] == {"grading@1": None}
     assert str(after["headline"]).startswith("judge: on grading@1 kappa 0.93 [")
     assert after["kappa"] == pytest.approx(0.931818, abs=1e-6)
     assert after["calibrations"] == {"grading@1": record.model_dump(mode="json")}

@@ -176,7 +176,7 @@ async def test_the_name_tells_models_and_prompts_and_the_description_no_secret()
     assert asked.name.startswith("m0@")
     assert asked.fallback == "rule"
     assert key not in json.dumps(told)
-    assert told["calibration"] == "uncalibrated"
+    assert told["calibration"] is None
     assert told["members"][0]["format"] == "schema"  # type: ignore[index,call-overload]
 
 

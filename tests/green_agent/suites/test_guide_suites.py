@@ -68,6 +68,7 @@ def test_the_key_that_is_not_there_is_asked_for_by_name(monkeypatch: pytest.Monk
         ("eval_medium.yaml", "medium"),
         ("config/eval_large.yaml", "large"),
         ("eval_config.yaml", "default"),
+        ("config/eval_all.yaml", "default"),
     ],
 )
 def test_the_old_names_lead_to_our_suites_and_are_recorded(

@@ -13,7 +13,8 @@ from docker.errors import ImageNotFound
 
 from services.runner.failures import AgentStartError, ScenarioError
 from services.runner.participants import StartOptions, start_agents
-from services.runner.participants.container import LABEL, url_between
+from services.runner.participants.container import url_between
+from services.runner.participants.networks import LABEL
 from services.runner.scenario import parse_scenario
 from tests.containers.engine import no_engine
 from tests.runner.support.processes import ROOT, await_true

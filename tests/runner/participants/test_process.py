@@ -2,14 +2,29 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
 
 from services.contract.env_file import SETTLED
-from services.runner.participants import StartOptions
+from services.runner.participants import StartOptions, start_agents
 from services.runner.participants.logs import AgentLog
-from services.runner.participants.process import agent_environment, start_process
-from services.runner.scenario import AgentSpec
+from services.runner.participants.process import agent_environment, lost_its_port, start_process
+from services.runner.scenario import AgentSpec, Scenario
 
 BIN = str(Path(sys.executable).parent)
+CARD_OF_NAMES = """
+import http.server, json, os, sys
+class Agent(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"name": "names", "description": " ".join(os.environ)}).encode())
+    def log_message(self, *_):
+        pass
+print("agent starts", flush=True)
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Agent).serve_forever()
+"""
 
 
 def spec(**values: object) -> AgentSpec:
@@ -94,3 +109,46 @@ def test_a_log_that_nobody_reads_any_more_is_still_kept(tmp_path: Path) -> None:
 
     assert log.tail() == "one\ntwo"
     assert (tmp_path / "purple.log").read_text() == "one\ntwo\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("{me} --on 127.0.0.1:{{port}}", ["--on", "127.0.0.1:{port}"]),
+        ("{me}", ["--host", "127.0.0.1", "--port", "{port}"]),
+    ],
+)
+async def test_a_command_is_told_a_free_port_in_its_place_or_by_flags(
+    tmp_path: Path, command: str, expected: list[str]
+) -> None:
+    (tmp_path / "a.py").write_text("import sys\nprint(*sys.argv[1:])")
+    told = spec(cmd=command.format(me=f"{sys.executable} {tmp_path}/a.py"), endpoint=None, free_port="told")
+    options = StartOptions(run_id="r", log_folder=tmp_path, state_folder=tmp_path, variables=dict(os.environ))
+
+    agent = await start_process(told, options, {})
+    await agent.gone()
+    await agent.stop()
+
+    port = str(urlsplit(agent.url).port)
+    assert agent.url == f"http://127.0.0.1:{port}/"
+    assert agent.tail().split() == [word.format(port=port) for word in expected]
+    assert not lost_its_port(agent)
+
+
+async def test_agents_with_a_table_see_neither_our_variables_nor_those_of_another(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(CARD_OF_NAMES)
+    agents = [
+        {"role": role, "cmd": f"{sys.executable} {tmp_path}/a.py {{port}}", "free_port": "told", "env": {own: "1"}}
+        for role, own in (("one", "KEY_OF_ONE"), ("other", "KEY_OF_OTHER"))
+    ]
+    green = {"role": "green", "cmd": f"{sys.executable} {tmp_path}/a.py {{port}}", "free_port": "told", "env": {}}
+    scenario = Scenario.model_validate({"name": "s", "green": green, "participants": agents})
+    variables = {**os.environ, "KEY_OF_OURS": "1"}
+    options = StartOptions(run_id="r", log_folder=tmp_path / "logs", state_folder=tmp_path, variables=variables)
+
+    async with start_agents(scenario, options) as running:
+        seen = {role: card.description.split() for role, card in running.cards.items()}
+
+    keys = {role: [name for name in names if name.startswith("KEY_OF_")] for role, names in seen.items()}
+    assert keys == {"one": ["KEY_OF_ONE"], "other": ["KEY_OF_OTHER"], "green": []}
+    assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["green.log", "one.log", "other.log"]

@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import sys
+from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,8 @@ from tests.runner.support.rows import make_plan, make_row
 class ScriptedGreen:
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._cancelled = asyncio.Event()
-        self._ended = asyncio.Event()
+        self._cancelled: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._ended: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     @property
     def _script(self) -> dict[str, Any]:
@@ -46,6 +47,7 @@ class ScriptedGreen:
     async def handle(self, incoming: Incoming, out: Emitter) -> None:
         script = self._script
         request = parse_request(incoming.text)
+        cancelled = self._cancelled[incoming.task_id]
         if reason := script.get("reject"):
             await out.rejected(reason)
             return
@@ -59,7 +61,7 @@ class ScriptedGreen:
         trials = [trial for trial in plan.trials if trial.key not in skip]
         rows: list[TaskResult] = []
         for number, trial in enumerate(trials):
-            if not await self._may_go_on(script, number):
+            if not await self._may_go_on(script, number, cancelled):
                 break
             rows.append(self._row(script, trial))
             await self._send(out, rows[-1], number)
@@ -72,24 +74,24 @@ class ScriptedGreen:
         await out.artifact(
             ARTIFACT_RESULT, [aggregate(own, bare, metadata=metadata).model_dump_json(), "Assay result:"]
         )
-        if self._cancelled.is_set():
+        if cancelled.is_set():
             await out.canceled()
         else:
             await out.completed("done")
-        self._ended.set()
+        self._ended[incoming.task_id].set()
 
     async def cancel(self, task_id: str) -> None:
-        self._cancelled.set()
-        await self._ended.wait()
+        self._cancelled[task_id].set()
+        await self._ended[task_id].wait()
 
-    async def _may_go_on(self, script: dict[str, Any], number: int) -> bool:
+    async def _may_go_on(self, script: dict[str, Any], number: int, cancelled: asyncio.Event) -> bool:
         if number == script.get("hold_after"):
             while not self._path.with_name("go").exists():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._cancelled.wait(), 0.02)
-                if self._cancelled.is_set():
+                    await asyncio.wait_for(cancelled.wait(), 0.02)
+                if cancelled.is_set():
                     break
-        return not self._cancelled.is_set()
+        return not cancelled.is_set()
 
     def _row(self, script: dict[str, Any], trial: PlannedTrial) -> TaskResult:
         with self._path.with_name("ran").open("a") as file:

@@ -1,0 +1,1 @@
+SELECT participants.purple_agent AS id, ROUND(r.overall_score.score, 1) AS "Score", r.evaluation_metadata.num_tasks AS "Tasks", r.evaluation_metadata.num_successful AS "Passed" FROM (SELECT participants, results[1] AS r FROM results) ORDER BY r.overall_score.score DESC

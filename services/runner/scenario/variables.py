@@ -1,0 +1,62 @@
+"""Which variables a scenario reads from outside, and which of its values should be variables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from services.contract.secrets import SECRET_NAME
+from services.runner.environment import Reference, holds_literal_secret, references
+from services.runner.scenario.agents import AgentSpec
+from services.runner.scenario.model import Scenario
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variable:
+    """A variable that a scenario reads from outside."""
+
+    name: str
+    needed: bool
+    """Whether some place has no default for it."""
+    secret: bool
+    """By its own name or by that under which an agent gets it."""
+    used_by: tuple[str, ...]
+    """Roles, green first."""
+
+
+def variables_of(scenario: Scenario) -> tuple[Variable, ...]:
+    """Every variable of every `env` table, and that of the token of a green that runs already, by name."""
+    uses: dict[str, list[tuple[AgentSpec, str, Reference]]] = {}
+    for agent in scenario.agents():
+        for target, template in (agent.env or {}).items():
+            for reference in references(template):
+                uses.setdefault(reference.name, []).append((agent, target, reference))
+    green = scenario.green
+    if green.token_env is not None and green.kind == "endpoint":
+        uses.setdefault(green.token_env, []).append((green, "TOKEN", Reference(name=green.token_env)))
+    return tuple(
+        Variable(
+            name=name,
+            needed=any(reference.default is None for _, _, reference in found),
+            secret=any(SECRET_NAME.search(word) is not None for _, target, _ in found for word in (name, target)),
+            used_by=tuple(dict.fromkeys(agent.role for agent, _, _ in found)),
+        )
+        for name, found in sorted(uses.items())
+    )
+
+
+def missing_variables(scenario: Scenario, variables: Mapping[str, str]) -> tuple[Variable, ...]:
+    """Those that are needed and absent or empty."""
+    return tuple(one for one in variables_of(scenario) if one.needed and not variables.get(one.name))
+
+
+def literal_secrets(scenario: Scenario) -> tuple[str, ...]:
+    """A fault for every value of `env` that holds a secret itself, without the value. Files for others must not hold any."""
+    return tuple(_literals(scenario))
+
+
+def _literals(scenario: Scenario) -> Iterator[str]:
+    for agent in scenario.agents():
+        for name, template in (agent.env or {}).items():
+            if holds_literal_secret(name, template):
+                yield f"{agent.role}: env {name} holds a secret: write ${{{name}}} and set {name} in .env"
