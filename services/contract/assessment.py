@@ -72,6 +72,11 @@ def _boolean(value: object) -> object:
     return value
 
 
+def _version(value: object) -> object:
+    """Interpolated files give 1.0 for "1.0"."""
+    return str(value) if isinstance(value, float) else _blank_is_absent(value)
+
+
 def _mapping(data: Mapping[str, object], key: str) -> dict[str, object]:
     value = data.get(key) or {}
     if not isinstance(value, dict):
@@ -110,6 +115,8 @@ Strategy = Literal["stratified", "random", "sequential", "weighted"]
 Fill = Literal["none", "generate"]
 SectionMean = Literal["tasks", "datasets"]
 
+PURPLE_TOKEN: Final = "ASSAY_PURPLE_TOKEN"  # noqa: S105 - a name
+PURPLE_TOKEN_NAME: Final = f"^{PURPLE_TOKEN}[A-Z0-9_]*$"
 LIMIT_SUFFIX: Final = "_limit"
 EXTRA_PREFIX: Final = "x_"
 ENTRY_KEYS: Final = frozenset(
@@ -176,6 +183,12 @@ class AssessmentConfig(BaseModel):
     """Suite file of green."""
     purple_role: Text = None
     """Which participant is examined when there are several."""
+    purple_a2a_version: Annotated[Literal["1.0", "0.3"] | None, BeforeValidator(_version)] = None
+    """Speak this dialect to the agent, whatever its card offers."""
+    purple_card_url: Annotated[Literal["follow"] | None, BeforeValidator(_blank_is_absent)] = None
+    """follow: trust the address in the agent's card; absent: its path only."""
+    purple_token_env: Annotated[str | None, BeforeValidator(_blank_is_absent), Field(pattern=PURPLE_TOKEN_NAME)] = None
+    """Variable of green that holds the agent's bearer token. The name is bounded, or a request could send any secret anywhere."""
     max_concurrency: Annotated[int | None, BeforeValidator(_integer), Field(ge=1, le=1000)] = None
     """Trials in flight at once; absent: green's `--max-concurrency`."""
     plan_only: Flag = None
@@ -332,8 +345,8 @@ def _url_fault(url: object) -> str | None:
         return f"{url!r} is not a URL ({error})"
     if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_fine:
         return f"expected an http or https URL, got {url!r}"
-    if parts.username or parts.password or parts.fragment:
-        return "a URL with user info or a fragment is not accepted"
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        return "a URL with user info, a query or a fragment is not accepted"
     return None
 
 

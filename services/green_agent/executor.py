@@ -7,6 +7,7 @@ artifact `evaluation_result` · one terminal state. Interop specification 2.1.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from services.contract.assessment import (
     KIND_ACCEPTED,
     KIND_PROGRESS,
     KIND_TASK_RESULT,
+    MAX_FAULT_TEXT,
     META_KIND,
     META_SEQ,
     AssessmentRequest,
@@ -34,6 +36,7 @@ from services.contract.assessment import (
 from services.contract.outcomes import AgentFailure
 from services.contract.printing import Printed
 from services.contract.results import TaskResult
+from services.contract.secrets import redact, register_secret
 from services.green_agent import reporting
 from services.green_agent.assessment import Assessment, Limits
 from services.green_agent.benchmarks.base import DatasetError
@@ -86,7 +89,7 @@ class GreenExecutor:
         try:
             await self._answer(parse_request(incoming.text), out, run)
         except (RequestError, SuiteError, DatasetError) as error:
-            await out.rejected(str(error))
+            await out.rejected(redact(str(error))[:MAX_FAULT_TEXT])
         finally:
             del self._running[incoming.task_id]
             run.ended.set()
@@ -226,9 +229,7 @@ class _Examination:
         config, limits = self._request.config, self._settings.limits
         started = time.time()
         concurrency = config.max_concurrency or limits.max_concurrency
-        policy = self._settings.participant_urls
-        url = self._request.purple_url if self._request.participants else NOBODY
-        async with aclosing(AgentClient(url, concurrency=concurrency, policy=policy)) as agent:
+        async with aclosing(self._client(concurrency)) as agent:
             purple = await _card(agent) if self._request.participants else {}
             if purple.get("name") == AGENT_NAME:
                 raise RequestError(
@@ -255,6 +256,22 @@ class _Examination:
         to_run = len(self._plan.trials)
         text = reporting.accepted(self._prepared.plan, to_run=to_run, ignored_keys=self._request.ignored_keys)
         await self._out.working(text, {META_KIND: KIND_ACCEPTED})
+
+    def _client(self, concurrency: int) -> AgentClient:
+        """The road to the agent under test."""
+        config = self._request.config
+        token = None if config.purple_token_env is None else os.environ.get(config.purple_token_env)
+        if config.purple_token_env is not None and not token:
+            raise RequestError([f"config.purple_token_env: variable {config.purple_token_env} is not set at green"])
+        register_secret(token or "")
+        return AgentClient(
+            self._request.purple_url if self._request.participants else NOBODY,
+            concurrency=concurrency,
+            token=token,
+            a2a_version=config.purple_a2a_version,
+            follow_card_url=config.purple_card_url == "follow",
+            policy=self._settings.participant_urls,
+        )
 
     async def _send_rows(self) -> None:
         with_transcripts = bool(self._request.config.stream_transcripts)

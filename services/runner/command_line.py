@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from services.runner.journal import Journal
     from services.runner.report import Report
     from services.runner.run import RunOptions, RunOutcome
-    from services.runner.swapping import Swapped
+    from services.runner.purples.swapping import Swapped
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -120,8 +120,8 @@ def finish(outcome: RunOutcome, *, as_json: bool) -> NoReturn:
 def finish_several(done: Sequence[Swapped], results_dir: Path, *, as_json: bool) -> NoReturn:
     """Print how the runs of several purples ended, each and side by side, and exit with the worst of their codes."""
     from services.contract.secrets import redact  # noqa: PLC0415
-    from services.runner.standings import standings, standings_object, standings_table  # noqa: PLC0415
-    from services.runner.swapping import worst  # noqa: PLC0415
+    from services.runner.purples.standings import standings, standings_object, standings_table  # noqa: PLC0415
+    from services.runner.purples.swapping import worst  # noqa: PLC0415
 
     with ending():
         found = standings(done, results_dir)

@@ -122,7 +122,7 @@ def _warning(pairs: Sequence[Pair], looked_at: int) -> list[str]:
     if looked_at < 2:
         return []
     how_many = f"{looked_at} differences of {len(pairs)} pair{'s' if len(pairs) > 1 else ''} were looked at"
-    chance = f"of {looked_at} intervals around no difference at all, about {0.05 * looked_at:.1f} would miss 0"
+    chance = f"of {looked_at} intervals around no difference at all, about {0.05 * looked_at:.2g} would miss 0"
     return [f"{how_many}; each interval holds for itself: {chance}."]
 
 

@@ -89,7 +89,7 @@ class Gate:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 far_reader, far_writer = await asyncio.open_connection(self.allowed.host, self.allowed.port)
-        except OSError as error:  # TimeoutError is one
+        except (OSError, UnicodeError) as error:  # no answer in time, or a name that is none
             print(f"{self.allowed.host}:{self.allowed.port} does not answer: {error!r}", file=sys.stderr)  # noqa: T201 - its log
             if self.tunnel:
                 writer.write(_answer("502 Bad Gateway"))

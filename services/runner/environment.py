@@ -109,12 +109,12 @@ def holds_literal_secret(name: str, template: str) -> bool:
     By the variable's name or by the shape of a key. The default of a reference counts as a literal.
     """
     found = parts_of(template)
-    if any(isinstance(part, Reference) and part.default is None for part in found):
-        return any(isinstance(part, str) and MASK in redact(part) for part in found)
-    texts = [part if isinstance(part, str) else part.default or "" for part in found]
-    if SECRET_NAME.search(name) is not None and any(text not in HARMLESS_VALUES for text in texts):
+    texts = [part if isinstance(part, str) else part.default or part.hint for part in found]
+    if any(MASK in redact(text) for text in texts):
         return True
-    return any(MASK in redact(text) for text in texts)
+    if any(isinstance(part, Reference) and part.default is None for part in found):
+        return False
+    return SECRET_NAME.search(name) is not None and any(text not in HARMLESS_VALUES for text in texts)
 
 
 def without_literal_secrets(table: Mapping[str, str]) -> dict[str, str]:

@@ -27,18 +27,19 @@ class ProvenanceError(RunnerError):
 
 
 class _Service(BaseModel):
+    """What is not read is not looked into either: aliases of YAML can make a small text endless."""
+
     model_config = ConfigDict(extra="ignore")
 
     image: str | None = None
-    build: JsonValue = None
-    extends: JsonValue = None
+    extends: object = None
 
 
 class _File(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     services: dict[str, _Service]
-    include: JsonValue = None
+    include: object = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,7 +16,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Final
 
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import JsonValue
+from pydantic_core import from_json
 
 from services.contract.outcomes import is_error_text
 from services.contract.results import Section
@@ -42,6 +43,19 @@ DATASETS: Final = {
     "crypto": Section.CRYPTO_TRADING,
     "gdpval": Section.PROFESSIONAL_TASKS,
 }
+RESULT_KEYS: Final = frozenset(
+    {
+        "result",
+        "results",
+        "parts",
+        "overall_score",
+        "average_score",
+        "section_scores",
+        "dataset_scores",
+        "detailed_results",
+    }
+)
+"""A document with one of these is meant as a result."""
 OUT_OF_100: Final = frozenset({"options", "crypto"})
 """Data sets whose old rows hold 0..100."""
 
@@ -110,6 +124,10 @@ class Evaluation:
     model: str = ""
 
 
+class NoResultError(ReportError):
+    """A JSON file that is something else altogether: nothing in it looks like a result."""
+
+
 def read_old_results(path: Path) -> list[OldResult]:
     """Every evaluation a file holds. Raises ReportError when it is of no known form."""
     return [old_result(found) for found in read_evaluations(path)]
@@ -121,9 +139,11 @@ def read_evaluations(path: Path) -> list[Evaluation]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ReportError(f"{path}: cannot be read ({error})") from None
-    found = [evaluation for document in _documents(path, text) for evaluation in _evaluations(document)]
+    documents = list(_documents(path, text))
+    found = [evaluation for document in documents for evaluation in _evaluations(document)]
     if not found:
-        raise ReportError(
+        kind = ReportError if any(RESULT_KEYS & document.keys() for document in documents) else NoResultError
+        raise kind(
             f"{path}: no known form of results: expected a JSON-RPC response, an artifact, {{participants, results}},"
             " {schema_version, results, detailed_results}, {config, results} or entries.ndjson"
         )
@@ -132,18 +152,29 @@ def read_evaluations(path: Path) -> list[Evaluation]:
 
 def _documents(path: Path, text: str) -> Iterator[Object]:
     """The JSON object of the file, or one a line."""
-    reader: TypeAdapter[Object] = TypeAdapter(Object)
     try:
-        yield reader.validate_json(text)
-    except ValidationError:
-        lines = [line for line in text.splitlines() if line.strip()]
-        if len(lines) < 2:
-            raise ReportError(f"{path}: not a JSON object") from None
-        for number, line in enumerate(lines, 1):
-            try:
-                yield reader.validate_json(line)
-            except ValidationError:
-                raise ReportError(f"{path}:{number}: not a JSON object") from None
+        whole = from_json(text)
+    except ValueError as error:
+        yield from _lines(path, text, str(error))
+        return
+    if not isinstance(whole, dict):
+        raise NoResultError(f"{path}: not a JSON object")
+    yield whole
+
+
+def _lines(path: Path, text: str, fault: str) -> Iterator[Object]:
+    """One object a line. A first line that is none is the beginning of one broken document, `fault` says how."""
+    for number, line in enumerate((line for line in text.splitlines() if line.strip()), 1):
+        try:
+            document = from_json(line)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            where = f"{path}: not a JSON object ({fault})" if number == 1 else f"{path}:{number}: not a JSON object"
+            raise ReportError(where)
+        yield document
+    if not text.strip():
+        raise ReportError(f"{path}: empty")
 
 
 def _evaluations(document: Object) -> Iterator[Evaluation]:

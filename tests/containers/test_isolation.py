@@ -194,11 +194,12 @@ def test_two_isolated_purples_are_examined_at_once_and_nothing_is_left(tmp_path:
     (tmp_path / "scenario.toml").write_text(tomli_w.dumps(table))
     (tmp_path / "images.json").write_text(json.dumps({"17": PURPLE}))
     environment = {**os.environ, "ASSAY_TAG": TAG}
-    command = f"{ASSAY} run scenario.toml --isolate --parallel-purples 2 --start-timeout 90 --json --offline --resolve images.json"
+    options = "--isolate --parallel-purples 2 --start-timeout 90 --json --offline --resolve images.json"
 
     done = subprocess.run(
-        command.split(), cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
+        [ASSAY, "run", "scenario.toml", *options.split()],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
 
     assert done.returncode == 0, done.stderr + done.stdout[-3000:]
     told = json.loads(done.stdout)

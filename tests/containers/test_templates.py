@@ -102,6 +102,6 @@ def test_the_workflow_of_the_leaderboard_assesses_the_image(shard: Runner) -> No
     assert provenance["image_digests"].keys() == {
         "green-agent",
         "purple_agent",
-        "reference-engine",
+        "inference",
         "agentbeats-client",
     }

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from services.runner.participants import StartOptions, guarded, start_agents
-from services.runner.purples import bundled_green, with_purples
+from services.runner.purples.reading import bundled_green, with_purples
 from services.runner.scenario import Scenario
 from tests.support.processes import BIN
 from tests.support.raw_agents import raw_agent, replies

@@ -2,7 +2,7 @@ import pytest
 
 from services.contract.outcomes import Outcome
 from services.contract.results import Section, TaskResult
-from services.runner.comparison import OVERALL, compare, table_of
+from services.runner.comparison import OVERALL, Compared, compare, pairs_of, pairs_table, table_of
 from services.runner.failures import PlanChangedError
 from services.runner.journal import RunRecord
 from tests.support.rows import plan_of, planned, row
@@ -69,3 +69,26 @@ def test_a_benchmark_without_a_common_task_is_shown_as_left_out() -> None:
 def test_runs_of_different_plans_are_not_compared() -> None:
     with pytest.raises(PlanChangedError, match="only runs of one plan"):
         compare(record("a"), rows(1), record("b", tasks=39), rows(1))
+
+
+def test_every_two_runs_are_compared_in_their_order() -> None:
+    runs = [
+        Compared(name=name, run=record(name), rows=rows(*[score] * 40))
+        for name, score in zip("abc", (1, 0.5, 0), strict=True)
+    ]
+
+    pairs = pairs_of(runs)
+
+    overall = [(pair.first, pair.second, pair.differences[-1].difference) for pair in pairs]
+    assert overall == [("a", "b", 50.0), ("a", "c", 100.0), ("b", "c", 50.0)]
+
+
+def test_the_table_says_how_many_differences_were_looked_at() -> None:
+    runs = [Compared(name=name, run=record(name), rows=rows(*[1] * 40)) for name in "abc"]
+
+    *_, last = pairs_table(pairs_of(runs)).splitlines()
+    alone = pairs_table(pairs_of(runs[:2]))
+
+    assert last.startswith("3 differences of 3 pairs were looked at; each interval holds for itself")
+    assert last.endswith("of 3 intervals around no difference at all, about 0.15 would miss 0.")
+    assert "looked at" not in alone

@@ -14,7 +14,7 @@ import pytest
 from services.runner.journal import Journal
 from tests.runner.support.mounts import read_only, small_disk
 from tests.runner.support.processes import Stage, alive, await_line, await_true, make_stage
-from tests.runner.support.rows import make_plan
+from tests.runner.support.rows import make_plan, make_run
 
 KEYS = [trial.key for trial in make_plan(tasks=4).trials]
 
@@ -178,6 +178,18 @@ def test_a_changed_plan_is_refused_and_both_digests_are_named(stage: Stage) -> N
     assert make_plan(tasks=4, seed=7).digest in done.stderr
     assert make_plan(tasks=4, seed=8).digest in done.stderr
     assert len(stage.ran()) == 8
+
+
+def test_a_run_that_was_isolated_is_isolated_again_when_it_is_resumed(stage: Stage) -> None:
+    run = make_run(make_plan())
+    journal = Journal.open(stage.results)
+    journal.create_run(run.model_copy(update={"provenance": run.provenance | {"isolated": True}}))
+    journal.close()
+
+    done = stage.assay("resume", "latest")
+
+    assert done.returncode == 2
+    assert "--isolate needs containers: give purple, green an image" in done.stderr
 
 
 def test_a_rejected_request_ends_with_code_2_and_greens_reasons(stage: Stage) -> None:

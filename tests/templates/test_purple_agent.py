@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,6 +71,18 @@ def test_it_stops_when_it_is_told_to() -> None:
         assert httpx.get(f"{purple.url}.well-known/agent.json").status_code == 200
 
         assert purple.stopped() == 0
+
+
+def test_the_lock_pins_what_is_required_with_hashes_and_names_no_index() -> None:
+    lock = (PURPLE / "requirements.lock").read_text()
+    pins = [line.partition("==")[0] for line in lock.splitlines() if "==" in line]
+    hashed = re.findall(
+        r"^([a-z0-9-]+)==\S+(?: ;[^\\\n]*)?(?: \\\n    --hash=sha256:[0-9a-f]{64})+", lock, re.MULTILINE
+    )
+
+    assert hashed == pins
+    assert {"a2a-sdk", "sse-starlette", "uvicorn"} < set(pins)
+    assert "://" not in lock
 
 
 def test_its_own_tests_pass() -> None:

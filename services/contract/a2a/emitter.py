@@ -31,7 +31,7 @@ class Incoming:
     """One message of a peer."""
 
     text: str
-    """The text parts joined by newline; where there is none, the single data part as JSON."""
+    """The text parts joined by newline; where they say nothing, the single data part as JSON."""
     context_id: str
     task_id: str
     message_id: str

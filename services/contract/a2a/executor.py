@@ -203,7 +203,7 @@ def incoming_metadata(message: Message) -> dict[str, str]:
 def incoming_text(message: Message) -> str:
     """The text parts joined by newline; where there is none, the single data part as compact JSON; else nothing."""
     texts = [part.text for part in message.parts if part.WhichOneof("content") == "text"]
-    if texts:
+    if any(text.strip() for text in texts):
         return "\n".join(texts)
     data = [part.data for part in message.parts if part.WhichOneof("content") == "data"]
     return compact_json(MessageToDict(data[0])) if len(data) == 1 else ""

@@ -17,6 +17,7 @@ from services.contract.a2a.settings import Limits
 from services.contract.a2a.wire import nested_deeper
 
 OPEN_PATHS: Final = frozenset({CARD_PATH, OLD_CARD_PATH, "/healthz"})
+REST_SENDS: Final = ("/message:send", "/message:stream")
 PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS = -32700, -32600, -32602
 
 
@@ -51,6 +52,10 @@ class BoundedBody:
             answer = rpc_error(INVALID_REQUEST, "payload too large", status=413, connection="close")
             await answer(scope, receive, send)
             return
+        if scope["path"].endswith(REST_SENDS) and (fault := _rest_fault(body, self._limits)):
+            refused = JSONResponse({"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": fault}}, 400)
+            await refused(scope, receive, send)
+            return
         await self._app(scope, _replay(body, receive), send)
 
     async def _read(self, receive: Receive) -> bytes | None:
@@ -64,6 +69,17 @@ class BoundedBody:
                 return None
             more = event.get("more_body", False)
         return bytes(body)
+
+
+def _rest_fault(body: bytes, limits: Limits) -> str | None:
+    """What JSON-RPC would refuse about these params; the SDK looks after all else that comes by REST."""
+    try:
+        params = parse_json(body)
+    except RecursionError:
+        return "nested too deeply"
+    except ValueError:
+        return "not JSON"
+    return json_fault({"params": params}, limits)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
@@ -84,7 +100,7 @@ class BearerCheck:
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app = app
-        self._expected = f"Bearer {token}".encode()
+        self._expected = token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 401, or run the app."""
@@ -95,7 +111,8 @@ class BearerCheck:
 
     def _knows(self, scope: Scope) -> bool:
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        return hmac.compare_digest(given, self._expected)
+        scheme, _, token = given.partition(b" ")
+        return hmac.compare_digest(token.strip(), self._expected) and scheme.lower() == b"bearer"
 
 
 def parse_json(body: bytes) -> object:
@@ -118,7 +135,8 @@ def json_fault(request: Mapping[str, Any], limits: Limits) -> str | None:
     if nested_deeper(params, limits.json_depth):
         return f"params: nested deeper than {limits.json_depth}"
     message = params.get("message") if params else None
-    parts = message.get("parts") if isinstance(message, dict) else None
+    # `content` is what 0.3 calls them in REST.
+    parts = message.get("parts", message.get("content")) if isinstance(message, dict) else None
     if not isinstance(parts, list):
         return None
     if len(parts) > limits.parts:

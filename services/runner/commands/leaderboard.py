@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -105,10 +105,14 @@ def _ranked(found: Found, form: str, sort_by: str, top: int | None) -> str:
     from services.runner.leaderboard.board import build_board  # noqa: PLC0415
 
     board = build_board(found, sort_by=sort_by, top=top)
-    _warn([f"{skipped.file}: {skipped.reason}" for skipped in board.skipped])
-    _warn(board.notes)
+    from services.runner.leaderboard.shown import FEW, warnings  # noqa: PLC0415
+
+    _warn(warnings(board.skipped))
+    _warn(board.notes[:FEW])
+    if len(board.notes) > FEW:
+        _warn([f"and {len(board.notes) - FEW} more notes like these (--json has all)"])
     if not board.tables and board.old is None:
-        _nothing()
+        _nothing(found)
     return _rendered(board, form)
 
 
@@ -128,11 +132,15 @@ def _rendered(board: Board, form: str) -> str:
 
 def _asked(found: Found, form: str, query: str, role: str) -> str:
     from services.runner.leaderboard.database import query_named, results_of  # noqa: PLC0415
+    from services.runner.leaderboard.reading import Skipped  # noqa: PLC0415
+    from services.runner.leaderboard.shown import warnings  # noqa: PLC0415
 
     asked = query_named(query, role)
-    _warn([f"{skipped.file}: {skipped.reason}" for skipped in found.skipped])
+    _warn(warnings(found.skipped))
+    unseen = "no query sees it: its form is not {participants, results}"
+    _warn(warnings([Skipped(file=name, reason=unseen) for name in found.other_forms]))
     if not found.platform_files:
-        _nothing()
+        _nothing(found)
     with results_of(found.platform_files) as results:
         return _answered(results.ask(asked), form)
 
@@ -155,7 +163,7 @@ def _answered(answer: Answer, form: str) -> str:
 def _json(value: object) -> str:
     import json  # noqa: PLC0415
 
-    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+    return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
 def _put(text: str, output: Path | None) -> None:
@@ -168,7 +176,7 @@ def _put(text: str, output: Path | None) -> None:
     click.echo(f"written {output}", err=True)
 
 
-def _warn(texts: Sequence[str]) -> None:
+def _warn(texts: Iterable[str]) -> None:
     from services.contract.secrets import redact  # noqa: PLC0415
     from services.runner.leaderboard.grid import plain  # noqa: PLC0415
 
@@ -176,6 +184,7 @@ def _warn(texts: Sequence[str]) -> None:
         click.echo(f"assay: {plain(redact(text), width=600)}", err=True)
 
 
-def _nothing() -> None:
-    click.echo("assay: nothing to rank: no result was found", err=True)
+def _nothing(found: Found) -> None:
+    others = f"; {len(found.no_results)} other .json files are there" if found.no_results else ""
+    click.echo(f"assay: nothing to rank: no result was found{others}", err=True)
     sys.exit(ExitCode.INCOMPLETE)

@@ -10,7 +10,7 @@ import click
 from services.runner.command_line import ending, print_json
 
 if TYPE_CHECKING:
-    from services.runner.merging import Merged
+    from services.runner.submissions.merging import Merged
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -33,10 +33,12 @@ def command(*, files: tuple[Path, ...], output: Path, partial: bool, as_json: bo
     A FILE holds one result or several: results files, platform files and bare artifacts of green. Everything is counted again
     from plan and rows. Files that do not belong together end with code 1 and every reason.
     """
-    from services.runner.merging import merge  # noqa: PLC0415
     from services.runner.report.results_file import write_json  # noqa: PLC0415
-    from services.runner.shard_files import read_shards  # noqa: PLC0415
+    from services.runner.submissions.merging import merge  # noqa: PLC0415
+    from services.runner.submissions.shards import read_shards  # noqa: PLC0415
 
+    if output.resolve() in {file.resolve() for file in files}:
+        raise click.BadParameter(f"{output} is one of the files to merge; name another", param_hint="--output")
     with ending():
         merged = merge(read_shards(files), partial=partial)
         write_json(output, merged.document)
@@ -61,12 +63,14 @@ def _object(merged: Merged, output: Path) -> dict[str, object]:
 
 
 def _text(merged: Merged, output: Path) -> str:
+    from services.runner.submissions.merging import numbers_of  # noqa: PLC0415
     from services.runner.summary import result_table  # noqa: PLC0415
 
     labels = [f"! {banner.title}. {banner.text}" for banner in merged.labels]
     if merged.missing:
-        numbers = ", ".join(map(str, merged.missing))
-        labels[:0] = [f"! Partial. Without shard {numbers}: what it would hold counts as not scored."]
+        labels[:0] = [
+            f"! Partial. Without shard {numbers_of(merged.missing)}: what it would hold counts as not scored."
+        ]
     if labels:
         labels.append("")
     return "\n".join([*labels, *result_table(merged.result), "", f"shards  {merged.shards}", f"results {output}"])

@@ -11,7 +11,7 @@ import click
 from services.runner.command_line import ending, journal_in, print_json, shared_options
 
 if TYPE_CHECKING:
-    from services.runner.packing import Submission
+    from services.runner.submissions.packing import Submission
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -44,14 +44,14 @@ def command(
 
     RUN is a stored run (an id, its beginning, or `latest`) or a results file, such as a merged one.
     """
-    from services.runner.packing import owner_of  # noqa: PLC0415
+    from services.runner.submissions.packing import owner_of  # noqa: PLC0415
 
     with ending():
         name = owner_of(owner, os.environ)
         packed = _packed(reference, name, scenario, results_dir)
         files = packed.write(output)
     if as_json:
-        print_json({"name": packed.name, "files": list(map(str, files)), "complete": packed.complete})
+        print_json({"name": files[-1].stem, "files": list(map(str, files)), "complete": packed.complete})
         return
     for file in files:
         click.echo(file)
@@ -61,9 +61,9 @@ def command(
 
 def _packed(reference: str, owner: str, scenario: Path | None, results_dir: Path) -> Submission:
     from services.runner.journal import FILE_NAME  # noqa: PLC0415
-    from services.runner.packing import pack_file, pack_run  # noqa: PLC0415
     from services.runner.report import read_report  # noqa: PLC0415
     from services.runner.report.results_file import results_document  # noqa: PLC0415
+    from services.runner.submissions.packing import pack_file, pack_run  # noqa: PLC0415
 
     path = Path(reference)
     if path.is_file() and not (results_dir / FILE_NAME).is_file():

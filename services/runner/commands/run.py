@@ -161,7 +161,7 @@ def command(
 
 def _run(chosen: Scenario, options: RunOptions, *, at_once: int, as_json: bool) -> NoReturn:
     from services.runner.run import run_scenario  # noqa: PLC0415
-    from services.runner.swapping import run_each  # noqa: PLC0415
+    from services.runner.purples.swapping import run_each  # noqa: PLC0415
 
     if len(chosen.purples) == 1:
         finish(call(lambda: run_scenario(chosen, options)), as_json=as_json)
@@ -187,7 +187,7 @@ def _chosen(asked: dict[str, Any]) -> Scenario:
 
 
 def _scenario(asked: dict[str, Any]) -> Scenario:
-    from services.runner.purples import bundled_green, with_purples  # noqa: PLC0415
+    from services.runner.purples.reading import bundled_green, with_purples  # noqa: PLC0415
     from services.runner.scenario import Scenario, parse_scenario  # noqa: PLC0415
 
     path, green_url, purple_url = asked["scenario"], asked["green_url"], asked["purple_url"]
@@ -237,7 +237,7 @@ def _shard(text: str | None) -> dict[str, int]:
 
 def _print_plans(chosen: Scenario, options: RunOptions, *, as_json: bool) -> NoReturn:
     """Each purple is started, and the plan printed once for all that share it."""
-    from services.runner.swapping import plan_each  # noqa: PLC0415
+    from services.runner.purples.swapping import plan_each  # noqa: PLC0415
 
     plans = call(lambda: plan_each(chosen, options))
     if as_json and len(plans) == 1:

@@ -12,6 +12,7 @@ from services.runner.command_line import ending, print_json
 from services.runner.commands.scenario_options import (
     env_file_option,
     literal_secrets_option,
+    read_asked,
     reading_options,
     resolving_options,
 )
@@ -19,8 +20,7 @@ from services.runner.failures import EXIT_CODES_HELP
 
 if TYPE_CHECKING:
     from services.runner.scenario import Scenario
-    from services.runner.scenario.compose import ComposeProject
-    from services.runner.scenario.compose_agents import Client
+    from services.runner.scenario.compose import Client, ComposeProject
 
 RUN = "docker compose up --timestamps --no-color --exit-code-from agentbeats-client --abort-on-container-exit"
 
@@ -67,12 +67,11 @@ def command(
     Values of variables are never written: `.env` beside the compose file holds them.
     """
     from services.runner.failures import ScenarioError  # noqa: PLC0415
-    from services.runner.scenario import read_scenario  # noqa: PLC0415
     from services.runner.scenario.compose import ComposeOptions, compose_project  # noqa: PLC0415
     from services.runner.scenario.images import ImageSource, with_images  # noqa: PLC0415
 
     with ending():
-        scenario = read_scenario(file, any_config=any_config, allow_image=allow_image)
+        scenario = read_asked(file, any_config=any_config, allow_image=allow_image)
         source = ImageSource.of(resolve, offline=offline)
         missing = _missing(scenario, env_file)
         scenario = asyncio.run(with_images(scenario, source))
@@ -89,7 +88,10 @@ def _missing(scenario: Scenario, env_file: Path | None) -> list[str]:
     from services.runner.participants import variables_for  # noqa: PLC0415
     from services.runner.scenario.variables import missing_variables  # noqa: PLC0415
 
-    return [variable.name for variable in missing_variables(scenario, variables_for(scenario, env_file))]
+    known = variables_for(scenario, env_file)
+    token = scenario.green.token_env
+    missing = {variable.name for variable in missing_variables(scenario, known)}
+    return sorted(missing if token is None or known.get(token) else {*missing, token})
 
 
 def _print(project: ComposeProject, written: tuple[Path, ...], missing: list[str], *, as_json: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -63,8 +63,10 @@ class Board:
     tables: tuple[Table, ...]
     old: OldTable | None
     skipped: tuple[Skipped, ...]
+    other_files: tuple[str, ...]
+    """JSON files that are no results."""
     notes: tuple[str, ...]
-    """Runs that were found more than once."""
+    """Runs that were found more than once, and plans that files describe differently."""
 
 
 def build_board(found: Found, *, sort_by: str, top: int | None) -> Board:
@@ -78,21 +80,33 @@ def build_board(found: Found, *, sort_by: str, top: int | None) -> Board:
     for entry in entries:
         groups[entry.comparable].append(entry)
     tables = [_table(comparable, group, column, top) for comparable, group in groups.items()]
+    notes += _other_accounts(groups)
     old = list(_old_once(found.old, notes))
     return Board(
         tables=tuple(sorted(tables, key=lambda table: (-len(table.entries) - table.left_off, table.comparable))),
         old=_old_table(old, column, top) if old else None,
         skipped=tuple(found.skipped),
+        other_files=tuple(found.no_results),
         notes=tuple(notes),
     )
 
 
 def _once(entries: Sequence[Entry], notes: list[str]) -> Iterator[Entry]:
-    """Each run once, as its most complete file tells it. Two files that say different things of one run are both shown."""
+    """Each run once, as its most complete file tells it.
+
+    Files that say different things of one run are all shown, and so are those of different participants: who copies the id of
+    a run must not take it off the board.
+    """
     runs: dict[tuple[str, Comparable], list[Entry]] = defaultdict(list)
     for entry in entries:
         runs[entry.identity, entry.comparable].append(entry)
     for copies in runs.values():
+        names = sorted({entry.id for entry in copies} - {""})
+        if len(names) > 1:
+            yield from copies
+            files = ", ".join(entry.file for entry in copies)
+            notes.append(f"{files}: the same run of different participants ({', '.join(names)}); all are shown")
+            continue
         most = max(entry.overall.counted for entry in copies)
         whole = [entry for entry in copies if entry.overall.counted == most]
         kept = [entry for n, entry in enumerate(whole) if all(entry.overall != other.overall for other in whole[:n])]
@@ -102,6 +116,17 @@ def _once(entries: Sequence[Entry], notes: list[str]) -> Iterator[Entry]:
             notes.append(f"{files}: the same run with different numbers; both are shown, at most one is right")
         others = [entry for entry in copies if all(entry is not other for other in kept)]
         notes += [f"{entry.file}: the same run as {kept[0].file}, counted once" for entry in others]
+
+
+def _other_accounts(groups: Mapping[Comparable, Sequence[Entry]]) -> Iterator[str]:
+    """Files that claim one plan and do not agree on its data sets: no digest covers how many tasks of each there are."""
+    accounts: dict[str, dict[tuple[object, ...], list[str]]] = defaultdict(lambda: defaultdict(list))
+    for comparable, entries in groups.items():
+        accounts[comparable.plan_digest][comparable.datasets, comparable.trials] += [entry.file for entry in entries]
+    for told in accounts.values():
+        if len(told) > 1:
+            files = " | ".join(", ".join(sorted(names)) for names in told.values())
+            yield f"{files}: the same plan with other data sets, tasks or trials; they stand in tables of their own"
 
 
 def _old_once(entries: Sequence[OldEntry], notes: list[str]) -> Iterator[OldEntry]:

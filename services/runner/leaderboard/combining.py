@@ -1,4 +1,4 @@
-"""Result objects to standings: whether the numbers of an object agree with each other, and shards added up by their counts.
+"""Result objects to standings: one as it stands, shards added up by their counts.
 
 One object that is a whole assessment stands as it is. Shards are added up from sums and counts (interop specification 4.3); what
 a missing shard was to do counts as not scored. `assay merge` does the same from rows, with intervals.
@@ -6,20 +6,13 @@ a missing shard was to do counts as not scored. `assay merge` does the same from
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Final
 
-from services.contract.outcomes import POLICY
 from services.contract.plan_record import PlanRecord
-from services.contract.results import STREAMED_ONLY, AssessmentResult, Section, SectionScore
+from services.contract.results import AssessmentResult, Section
 from services.runner.leaderboard.entries import Standing
-
-_SLACK: Final = 1e-6
-"""Of numbers 0..100 that were written and read again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,34 +44,11 @@ class _Count:
     upper: float
 
 
-def contradictions(result: AssessmentResult) -> Iterator[str]:
-    """Where the numbers of an object do not follow from each other. A file that says two things is not ranked by either."""
-    for section in result.sections:
-        yield from _section_faults(section)
-        other = result.section_scores.get(section.section)
-        if other is None or not _same(other.score, section.score):
-            yield f"section_scores.{section.section} is not what `sections` says"
-    if len({section.section for section in result.sections}) < len(result.sections):
-        yield "a section stands twice in `sections`"
-    scored = [section for section in result.sections if section.score is not None]
-    weight = sum(section.weight for section in scored)
-    score = sum(s.weight * (s.score or 0.0) for s in scored) / weight if weight > 0 else None
-    overall = result.overall_score
-    if not _same(overall.score, score):
-        yield f"overall_score.score is {overall.score!r}, its sections make {score!r}"
-    if result.sections and not _same(overall.lower, sum(s.weight * s.lower for s in result.sections)):
-        yield f"overall_score.lower is {overall.lower!r}, not what its sections make"
-    if not result.evaluation_metadata.get(STREAMED_ONLY):
-        yield from _row_faults(result)
-
-
 def combined(parts: Sequence[Part]) -> Combined:
     """The standings of one assessment from its objects, which have one plan and different shards."""
     plan = parts[0].plan
     active = [s for s in Section if any(b.section is s and (b.tasks or b.skipped) for b in plan.benchmarks)]
-    asked = {entry.section: entry.weight for entry in plan.section_weights}
-    total = sum(asked.get(section, 0.0) for section in active)
-    weights = {s: asked.get(s, 0.0) / total if total else 1 / len(active) for s in active}
+    weights = section_weights(plan, active)
     if plan.num_shards == 1:
         return _as_it_stands(parts[0].result, plan, weights)
     sections = {section: _section(parts, section) for section in active}
@@ -96,6 +66,13 @@ def combined(parts: Sequence[Part]) -> Combined:
         sections=sections,
         weights=weights,
     )
+
+
+def section_weights(plan: PlanRecord, active: Collection[Section]) -> dict[Section, float]:
+    """The share of each section in the overall score; equal where the plan weighs none of them."""
+    asked = {entry.section: entry.weight for entry in plan.section_weights}
+    total = sum(asked.get(section, 0.0) for section in active)
+    return {s: asked.get(s, 0.0) / total if total else 1 / len(active) for s in active}
 
 
 def _as_it_stands(result: AssessmentResult, plan: PlanRecord, weights: Mapping[Section, float]) -> Combined:
@@ -197,39 +174,3 @@ def _of_dataset(parts: Sequence[Part], name: str) -> list[_Count]:
         for told in [part.result.dataset_scores.get(name)]
         if told is not None
     ]
-
-
-def _section_faults(section: SectionScore) -> Iterator[str]:
-    name = f"sections.{section.section}"
-    if not 0 <= section.counted <= section.planned:
-        yield f"{name}: {section.counted} of {section.planned} trials counted"
-    if (section.score is None) != (section.counted == 0):
-        yield f"{name}: score {section.score!r} with {section.counted} counted trials"
-    middle = section.lower if section.score is None else section.score
-    if not -_SLACK <= section.lower <= middle + _SLACK <= section.upper + 2 * _SLACK <= 100 + 3 * _SLACK:
-        yield f"{name}: score {section.score!r} with bounds {section.lower!r} to {section.upper!r}"
-    if not 0 <= section.weight <= 1 + _SLACK:
-        yield f"{name}: weight {section.weight!r}"
-
-
-def _row_faults(result: AssessmentResult) -> Iterator[str]:
-    """The sums of the sections against the rows they were made of."""
-    scores: dict[Section, list[float]] = defaultdict(list)
-    for row in result.results:
-        if POLICY[row.outcome].counts:
-            scores[row.section].append(row.score or 0.0)
-    if len({row.key for row in result.results}) < len(result.results):
-        yield "two rows claim one trial"
-    for section in result.sections:
-        found = scores[section.section]
-        if len(found) != section.counted or not _same(math.fsum(found), section.score_sum):
-            yield (
-                f"sections.{section.section} counts {section.counted} trials that sum up to {section.score_sum!r},"
-                f" its rows are {len(found)} with {math.fsum(found)!r}"
-            )
-
-
-def _same(one: float | None, other: float | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return math.isclose(one, other, rel_tol=_SLACK, abs_tol=_SLACK)

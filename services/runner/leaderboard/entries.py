@@ -48,6 +48,10 @@ class Comparable:
     section_mean: str
     weights: tuple[tuple[str, float], ...]
     """Share of each section in the overall score."""
+    datasets: tuple[tuple[str, str, int, bool], ...]
+    """Name, section, tasks, and whether it was left out: no digest covers them, and they bound what an entry lacks."""
+    trials: int
+    """Of each task."""
     selected_on_scoring_tests: bool
     """True when the agent could choose among its answers by the very tests that scored them."""
 

@@ -6,7 +6,7 @@ import csv
 import io
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 WIDEST: Final = 60
@@ -44,6 +44,13 @@ def plain(text: str, *, width: int | None = None) -> str:
     )
     flat = " ".join(clean.split())
     return flat if width is None or len(flat) <= width else flat[: width - 1] + "…"
+
+
+def without_empty(grid: Grid) -> Grid:
+    """The grid without columns in which nothing is said."""
+    kept = [n for n in range(len(grid.columns)) if any(row[n] for row in grid.rows)]
+    rows = tuple(tuple(row[n] for n in kept) for row in grid.rows)
+    return replace(grid, columns=tuple(grid.columns[n] for n in kept), rows=rows)
 
 
 def as_text(grids: Sequence[Grid]) -> str:

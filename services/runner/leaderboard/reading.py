@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,19 +15,22 @@ from pydantic import JsonValue, ValidationError
 
 from services.contract.assessment import plan_digest
 from services.contract.plan_record import PLAN, PlanRecord
-from services.contract.results import AssessmentResult
+from services.contract.results import STREAMED_ONLY, AssessmentResult
 from services.runner.failures import ReportError
-from services.runner.leaderboard.combining import Combined, Part, combined, contradictions
+from services.runner.leaderboard.combining import Combined, Part, combined
+from services.runner.leaderboard.contradictions import contradictions
 from services.runner.leaderboard.entries import Comparable, Entry, OldEntry
-from services.runner.old_results import Evaluation, old_result, read_evaluations
+from services.runner.old_results import Evaluation, NoResultError, old_result, read_evaluations
+from services.runner.submissions.shards import SHARDS_MISSING
 
 OURS: Final = (2, 2)
 """The schema version that began to keep the plan; ranks need it."""
 NEWEST_MAJOR: Final = 2
 LARGEST_FILE: Final = 512 * 1024 * 1024
 """Bytes."""
-COMPANIONS: Final = (".provenance.json", "-provenance.json", "leaderboard.json")
-"""How files end that stand beside results and are none."""
+PROVENANCE: Final = (".provenance.json", "-provenance.json")
+QUERIES: Final = "leaderboard.json"
+"""Names of files that stand beside results and are none."""
 REFERENCE_FINGERPRINT: Final = "reference-engine"
 Object = dict[str, JsonValue]
 
@@ -48,18 +52,24 @@ class Found:
     skipped: list[Skipped] = field(default_factory=list)
     platform_files: list[Path] = field(default_factory=list)
     """Those in the form `{participants, results}`, which the queries of platforms read."""
+    other_forms: list[str] = field(default_factory=list)
+    """Those in another form."""
+    no_results: list[str] = field(default_factory=list)
+    """JSON below a folder that is something else."""
 
 
 def read_folders(places: Sequence[Path]) -> Found:
     """Every result below the folders; a file may be named as well."""
     found = Found()
-    seen: set[Path] = set()
+    shared = os.path.commonpath([Path.cwd() / (place if place.is_dir() else place.parent) for place in places])
+    seen: set[str] = set()
     for place in places:
         for path in _files(place):
-            if path.resolve() not in seen:
-                seen.add(path.resolve())
-                short = len(places) == 1 and place.is_dir()
-                _read(path, str(path.relative_to(place)) if short else str(path), found)
+            real = os.path.realpath(path)
+            if real not in seen:
+                seen.add(real)
+                name = os.fsencode(os.path.relpath(path, shared)).decode(errors="replace")
+                _read(path, name, found, named=path == place)
     return found
 
 
@@ -68,20 +78,27 @@ def _files(place: Path) -> Iterator[Path]:
         yield place
         return
     for path in sorted(place.rglob("*.json")):
-        if not path.name.endswith(COMPANIONS) and not any(
-            part.startswith(".") for part in path.relative_to(place).parts
-        ):
+        hidden = any(part.startswith(".") for part in path.relative_to(place).parts)
+        if not hidden and path.name != QUERIES and not path.name.endswith(PROVENANCE):
             yield path
 
 
-def _read(path: Path, name: str, found: Found) -> None:
+def _read(path: Path, name: str, found: Found, *, named: bool) -> None:
     try:
         evaluations = _evaluations(path)
+    except NoResultError as error:
+        if named:
+            found.skipped.append(Skipped(file=name, reason=_without(path, error)))
+        else:
+            found.no_results.append(name)
+        return
     except (ReportError, OSError) as error:
-        found.skipped.append(Skipped(file=name, reason=str(error).removeprefix(f"{path}").removeprefix(": ")))
+        found.skipped.append(Skipped(file=name, reason=_without(path, error)))
         return
     if all(evaluation.form == "leaderboard" for evaluation in evaluations):
         found.platform_files.append(path)
+    else:
+        found.other_forms.append(name)
     parts: list[tuple[Part, Evaluation]] = []
     for evaluation in evaluations:
         try:
@@ -93,6 +110,10 @@ def _read(path: Path, name: str, found: Found) -> None:
             found.skipped.append(Skipped(file=name, reason=str(error)))
     for group in _assessments(parts):
         _add(name, group, found)
+
+
+def _without(path: Path, error: Exception) -> str:
+    return str(error).removeprefix(f"{path}").removeprefix(":").strip()
 
 
 def _evaluations(path: Path) -> list[Evaluation]:
@@ -114,6 +135,8 @@ def _is_ours(data: Object) -> bool:
         raise ReportError(f"schema_version {version!r} is none of ours") from None
     if major > NEWEST_MAJOR:
         raise ReportError(f"schema_version {version} is newer than this `assay` reads; update it")
+    if _object(data.get("evaluation_metadata")).get(STREAMED_ONLY):
+        raise ReportError("holds no rows, they were streamed; rank the results file that the runner wrote")
     if (major, minor) < OURS or PLAN not in _object(data.get("evaluation_metadata")):
         raise ReportError("written before results kept their plan; `assay report RUN` writes it again")
     return True
@@ -127,26 +150,11 @@ def _part(data: Object) -> Part:
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         raise ReportError(f"broken: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
-    faults = list(contradictions(result))
-    if plan.digest != result.evaluation_metadata.get("plan_digest"):
-        faults.append("plan_digest is not that of the plan it keeps")
-    if not 0 <= plan.shard_index < plan.num_shards:
-        faults.append(f"shard {plan.shard_index} of {plan.num_shards}")
-    faults += _unplanned(result, plan)
+    part = Part(result=result, plan=plan)
+    faults = list(contradictions(part))
     if faults:
         raise ReportError(f"contradicts itself: {'; '.join(faults[:3])}")
-    return Part(result=result, plan=plan)
-
-
-def _unplanned(result: AssessmentResult, plan: PlanRecord) -> list[str]:
-    """The sections against the plan: what was to be done cannot be made smaller."""
-    planned = Counter(trial.section for trial in plan.trials)
-    told = {section.section: section.planned for section in result.sections if section.planned}
-    strangers = {row.key for row in result.results} - {trial.key for trial in plan.trials}
-    return [
-        *(["`sections` plans other trials than the plan"] if told != planned else []),
-        *([f"row {min(strangers)!r} is not in the plan"] if strangers else []),
-    ]
+    return part
 
 
 def _assessments(parts: Sequence[tuple[Part, Evaluation]]) -> Iterator[list[tuple[Part, Evaluation]]]:
@@ -162,14 +170,15 @@ def _assessments(parts: Sequence[tuple[Part, Evaluation]]) -> Iterator[list[tupl
 
 def _add(name: str, group: Sequence[tuple[Part, Evaluation]], found: Found) -> None:
     parts = [part for part, _ in group]
-    if fault := _shards_fault([part.plan for part in parts]):
+    if fault := _shards_fault(parts):
         found.skipped.append(Skipped(file=name, reason=fault))
     else:
         found.entries.append(_entry(name, parts, [evaluation for _, evaluation in group]))
 
 
-def _shards_fault(plans: Sequence[PlanRecord]) -> str:
+def _shards_fault(parts: Sequence[Part]) -> str:
     """Why objects of one file are not shards of one plan; empty when they are."""
+    plans = [part.plan for part in parts]
     first = plans[0]
     counts = Counter(plan.shard_index for plan in plans)
     if twice := sorted(index for index, count in counts.items() if count > 1):
@@ -178,9 +187,15 @@ def _shards_fault(plans: Sequence[PlanRecord]) -> str:
     if any(plan.model_copy(update=own) != first.model_copy(update=own) for plan in plans):
         return "its shards do not agree on their plan"
     trials = sorted((trial for plan in plans for trial in plan.trials), key=lambda trial: trial.position)
-    planned = first.num_trials * sum(benchmark.tasks for benchmark in first.benchmarks)
-    whole = len(plans) == first.num_shards
-    if len(trials) > planned or (whole and len(trials) < planned):
+    if len({trial.key for trial in trials}) < len(trials):
+        return "contradicts itself: two of its shards hold the same trial"
+    held = Counter(trial.benchmark for trial in trials)
+    if over := [b.name for b in first.benchmarks if held[b.name] > b.tasks * first.num_trials]:
+        return f"contradicts itself: {held[over[0]]} trials of {over[0]}, more than its plan has"
+    planned = first.num_trials * first.num_tasks
+    lost = any(part.result.evaluation_metadata.get(SHARDS_MISSING) for part in parts)
+    whole = len(plans) == first.num_shards and not lost
+    if whole and len(trials) < planned:
         return f"contradicts itself: {len(trials)} trials in a plan of {planned}"
     if whole and first.digest != plan_digest(seed=first.seed, trials=trials, benchmarks=first.benchmarks):
         return f"contradicts itself: the plan it keeps does not have the digest {first.digest[:19]}"
@@ -202,6 +217,8 @@ def _entry(name: str, parts: Sequence[Part], evaluations: Sequence[Evaluation]) 
             plan_digest=plan.digest,
             section_mean=plan.section_mean,
             weights=tuple((str(section), round(weight, 6)) for section, weight in numbers.weights.items()),
+            datasets=tuple((b.name, str(b.section), b.tasks, bool(b.skipped)) for b in plan.benchmarks),
+            trials=plan.num_trials,
             selected_on_scoring_tests=any(told.get("selected_on_scoring_tests") is True for told in metadata),
         ),
         suite=plan.suite,

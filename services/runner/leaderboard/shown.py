@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Final
@@ -11,8 +12,11 @@ from pydantic import JsonValue
 from services.contract.results import Section
 from services.runner.leaderboard.board import COLUMNS, Board, OldTable, Placed, Table
 from services.runner.leaderboard.entries import Entry, OldEntry, Standing
-from services.runner.leaderboard.grid import Column, Grid, Value
+from services.runner.leaderboard.grid import Column, Grid, Value, plain, without_empty
+from services.runner.leaderboard.reading import Skipped
 
+FEW: Final = 3
+"""Files that are named for one reason before the rest are only counted."""
 UNKNOWN: Final = "\N{EN DASH}"
 CSV_COLUMNS: Final = (
     "Table", "Rank", "Model", "Agent", "ID", "Tasks", "Overall", *COLUMNS.values(), "Coverage", "Lower", "Upper",
@@ -35,11 +39,13 @@ def digest_of(table: Table) -> str:
 
 
 def title_of(table: Table) -> str:
-    """What the entries of a table share."""
+    """What the entries of a table share; the suite's name, which each file is free to choose, as most of them have it."""
     entry = table.entries[0].entry
     trials = f" of {entry.trials} trials" if entry.trials > 1 else ""
     tasks = f"{entry.tasks} {'task' if entry.tasks == 1 else 'tasks'}"
-    return f"{entry.suite}: {tasks}{trials}, seed {entry.seed}, plan {digest_of(table)}"
+    suites = Counter(placed.entry.suite for placed in table.entries)
+    suite = min(suites, key=lambda name: (-suites[name], name))
+    return f"{plain(suite, width=60) or 'unnamed suite'}: {tasks}{trials}, seed {entry.seed}, plan {digest_of(table)}"
 
 
 def remarks(table: Table) -> tuple[str, ...]:
@@ -50,7 +56,7 @@ def remarks(table: Table) -> tuple[str, ...]:
     if table.comparable.selected_on_scoring_tests:
         told.append("These agents could choose among their answers by the tests that scored them.")
     if len(table.judges) > 1:
-        told.append(f"Judged by different models ({', '.join(table.judges)}): a difference may be the judge's.")
+        told.append(f"Judged by different models ({_some(table.judges)}): a difference may be the judge's.")
     return tuple(told)
 
 
@@ -65,6 +71,22 @@ def old_remark(table: OldTable) -> str:
         f"{errors} of {rows} rows ({share(errors / rows)}) are errors, in {touched} of {len(told)} entries; the text of {graded}"
         " was graded as an answer."
     )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    return ", ".join(plain(name, width=60) for name in names[:FEW]) + more
+
+
+def warnings(skipped: Sequence[Skipped]) -> Iterator[str]:
+    """A few files a reason, then how many more."""
+    kinds: dict[str, list[Skipped]] = defaultdict(list)
+    for one in skipped:
+        kinds[one.reason.partition(":")[0].partition(" (")[0]].append(one)
+    for reason, group in kinds.items():
+        yield from (f"{one.file}: {one.reason}" for one in group[:FEW])
+        if len(group) > FEW:
+            yield f"and {len(group) - FEW} more with the same reason: {reason} (--json names all)"
 
 
 def grids(board: Board) -> list[Grid]:
@@ -104,6 +126,7 @@ def board_object(board: Board) -> dict[str, JsonValue]:
         "old": None
         if board.old is None
         else {"entries": [_old_object(placed) for placed in board.old.entries], "left_off": board.old.left_off},
+        "other_files": list(board.other_files),
         "skipped": [{"file": skipped.file, "reason": skipped.reason} for skipped in board.skipped],
         "notes": list(board.notes),
     }
@@ -133,7 +156,6 @@ def told_errors(entry: OldEntry) -> str:
 
 
 def _grid(table: Table) -> Grid:
-    agents = any(placed.entry.agent not in {"", placed.entry.model} for placed in table.entries)
     numbers = [
         "Tasks",
         "Overall",
@@ -142,35 +164,36 @@ def _grid(table: Table) -> Grid:
         "Coverage",
         "Bounds",
     ]
-    names = ["Model", *(["Agent"] if agents else []), "ID"]
-    return Grid(
-        title=title_of(table),
-        above=remarks(table),
-        columns=(
-            Column(name="#", right=True),
-            *(Column(name=name) for name in names),
-            *(Column(name=name, right=True) for name in numbers),
-            Column(name="Marks"),
-            Column(name="File"),
-        ),
-        rows=tuple(_cells(placed, table.sections, agents=agents) for placed in table.entries),
-        below=tuple(_left_off(table.left_off)),
+    return without_empty(
+        Grid(
+            title=title_of(table),
+            above=remarks(table),
+            columns=(
+                Column(name="#", right=True),
+                *(Column(name=name) for name in ("Model", "Agent", "ID")),
+                *(Column(name=name, right=True) for name in numbers),
+                Column(name="Marks"),
+                Column(name="File"),
+            ),
+            rows=tuple(_cells(placed, table.sections) for placed in table.entries),
+            below=tuple(_left_off(table.left_off)),
+        )
     )
 
 
-def _cells(placed: Placed[Entry], sections: Sequence[Section], *, agents: bool) -> tuple[str, ...]:
+def _cells(placed: Placed[Entry], sections: Sequence[Section]) -> tuple[str, ...]:
     entry = placed.entry
     return (
         _rank(placed.rank),
         entry.model,
-        *([entry.agent] if agents else []),
-        entry.id,
+        "" if entry.agent == entry.model else entry.agent,
+        "" if entry.id == entry.model else entry.id,
         f"{entry.overall.counted}/{entry.overall.planned}",
         points(entry.overall.score),
         span(entry.overall.interval_low, entry.overall.interval_high),
         *(_section_cell(entry.sections.get(section)) for section in sections),
         share(entry.overall.coverage),
-        span(entry.overall.lower, entry.overall.upper),
+        "" if entry.overall.complete else span(entry.overall.lower, entry.overall.upper),
         ", ".join(entry.marks),
         entry.file,
     )
@@ -184,29 +207,29 @@ def _section_cell(standing: Standing | None) -> str:
 
 
 def _old_grid(table: OldTable) -> Grid:
-    models = any(placed.entry.result.model for placed in table.entries)
-    names = [*(["Model"] if models else []), "ID"]
     sections = [COLUMNS[section] for section in table.sections]
     numbers = ["Tasks", "Stored", "Errors", "Errors at 0", "Errors left out", *sections, "Coverage"]
-    return Grid(
-        title=f"Of {OLD}",
-        above=(old_remark(table),),
-        columns=(
-            Column(name="#", right=True),
-            *(Column(name=name) for name in names),
-            *(Column(name=name, right=True) for name in numbers),
-            *(Column(name=name) for name in ("Marks", "Form", "File")),
-        ),
-        rows=tuple(_old_cells(placed, table.sections, models=models) for placed in table.entries),
-        below=(*_left_off(table.left_off), OLD_FOOT),
+    return without_empty(
+        Grid(
+            title=f"Of {OLD}",
+            above=(old_remark(table),),
+            columns=(
+                Column(name="#", right=True),
+                *(Column(name=name) for name in ("Model", "ID")),
+                *(Column(name=name, right=True) for name in numbers),
+                *(Column(name=name) for name in ("Marks", "Form", "File")),
+            ),
+            rows=tuple(_old_cells(placed, table.sections) for placed in table.entries),
+            below=(*_left_off(table.left_off), OLD_FOOT),
+        )
     )
 
 
-def _old_cells(placed: Placed[OldEntry], sections: Sequence[Section], *, models: bool) -> tuple[str, ...]:
+def _old_cells(placed: Placed[OldEntry], sections: Sequence[Section]) -> tuple[str, ...]:
     old = placed.entry.result
     return (
         _rank(placed.rank),
-        *([old.model] if models else []),
+        old.model,
         old.agent,
         UNKNOWN if old.tasks is None else str(old.tasks),
         points(old.stored),

@@ -170,7 +170,7 @@ class _Starter:
         if spec.image is not None and self.host is not None:
             way = road(spec, isolated=self.options.isolate and spec.role != GREEN)
             if way.helper is not None:
-                await self.host.help(spec, way.helper)
+                await self.host.help(spec, way.helper, timeout_s=self.options.start_timeout_s or START_TIMEOUT_S)
             return dict(way.told)
         return told_reference(self._engine_url) if spec.model_endpoint == REFERENCE else told(spec.model_endpoint)
 

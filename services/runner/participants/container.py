@@ -80,21 +80,21 @@ class ContainerHost:
         )
         return agent
 
-    async def help(self, spec: AgentSpec, helper: Helper) -> None:
-        """Start what stands for an agent's model, unless it runs already. Raises AgentStartError."""
+    async def help(self, spec: AgentSpec, helper: Helper, *, timeout_s: float) -> None:
+        """Start what stands for an agent's model, unless it runs already, and await it. Raises AgentStartError."""
         whose = spec.role if self._networks.is_closed(spec.role) else ""
         if (whose, helper.alias) in self._helpers:
             return
         container = await self._call(spec, lambda: self._start_helper(spec, helper), image=helper.image)
         self._helpers[whose, helper.alias] = container
-        while helper.health_url is not None:
-            code, _ = await asyncio.to_thread(_asked_inside, container, helper.health_url)
-            if code == 0:
-                return
-            await asyncio.to_thread(container.reload)
-            if container.status != "running":
-                tail = (await asyncio.to_thread(container.logs, tail=TAIL_LINES)).decode(errors="replace")
-                raise AgentStartError(with_tail(f"{helper.image} for the model of {spec.role} ended", tail))
+        if helper.health_url is None:
+            return
+        give_up = asyncio.get_running_loop().time() + timeout_s
+        while not await self._call(spec, lambda: _is_healthy(container, str(helper.health_url)), image=helper.image):
+            if asyncio.get_running_loop().time() > give_up:
+                tail = await self._call(spec, lambda: container.logs(tail=TAIL_LINES), image=helper.image)
+                message = f"agent {spec.role}: its model, {helper.image}, did not answer within {timeout_s:g} s"
+                raise AgentStartError(with_tail(message, tail.decode(errors="replace")))
             await asyncio.sleep(POLL_S)
 
     async def close(self) -> None:
@@ -266,6 +266,10 @@ def url_between(*, green_in_container: bool, agent_in_container: bool, role: str
 def is_ours(image: str) -> bool:
     """Whether an image is one of Assay's, by its name."""
     return image.partition("@")[0].rpartition("/")[2].partition(":")[0] in _OURS
+
+
+def _is_healthy(container: Container, url: str) -> bool:
+    return _asked_inside(container, url)[0] == 0
 
 
 def _asked_inside(container: Container, url: str) -> tuple[int, bytes]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from docker.models.networks import Network
 
 LABEL: Final = "assay.run"
+_MODEL: Final = ".model"
+"""Ending of the network of a purple's model; no role ends like this, as roles have no dot."""
 _WITHOUT_HOST: Final = {"com.docker.network.bridge.inhibit_ipv4": "true"}
 """The bridge gets no address: what listens on this machine cannot be reached by it."""
 
@@ -27,7 +29,7 @@ class Networks:
     _client: DockerClient
     _outside: Network
     _closed: dict[str, Network] = field(default_factory=dict)
-    """Those without a way out, by their name within the run: an isolated purple's role, or its role and `-model`."""
+    """Those without a way out, by their name within the run: an isolated purple's role, or its role and `.model`."""
 
     @classmethod
     def create(cls, client: DockerClient, run_id: str, *, isolate: bool) -> Networks:
@@ -97,7 +99,3 @@ class Networks:
                 labels={LABEL: self.run_id},
             )
         return self._closed[name]
-
-
-_MODEL: Final = ".model"
-"""No role ends like this: roles have no dot."""

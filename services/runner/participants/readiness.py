@@ -37,6 +37,11 @@ def start_faults(scenario: Scenario, variables: Mapping[str, str], *, isolate: b
         return faults
     if bare := [spec.role for spec in specs if spec.image is None]:
         faults.append(f"--isolate needs containers: give {', '.join(bare)} an image")
+    faults += [
+        f"{spec.role}: endpoint publishes its port on this machine, which --isolate does not do: remove it"
+        for spec in scenario.participants
+        if spec.image is not None and spec.endpoint is not None
+    ]
     return faults + [fault for spec in scenario.participants for fault in road_faults(spec)]
 
 

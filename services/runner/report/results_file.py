@@ -137,7 +137,12 @@ def participants(run: RunRecord) -> dict[str, JsonValue]:
 
 def write_json(path: Path, document: JsonValue) -> None:
     """Write JSON so that a reader sees the old file or the new one. Raises ReportError."""
-    write_text(path, json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+    try:
+        text = json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+        text.encode()
+    except ValueError as error:
+        raise ReportError(f"cannot write {path}: something in it is none of JSON ({error})") from None
+    write_text(path, text)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -149,8 +154,8 @@ def write_text(path: Path, text: str) -> None:
             _replace(path.resolve(), text)
     except OSError as error:
         raise ReportError(
-            f"cannot write {path} ({error.strerror or error}): free space or make the folder writable, then `assay report`;"
-            " the journal is whole"
+            f"cannot write {path} ({error.strerror or error}): free space or make the folder writable, then try again"
+            " (`assay report` for the results of a run: the journal is whole)"
         ) from None
 
 

@@ -23,18 +23,22 @@ from services.runner.environment import NAME, reference_fault
 GREEN: Final = "green"
 REFERENCE: Final = "reference"
 """`model_endpoint` of the engine without weights that comes with Assay; the runner starts it."""
+EGRESS: Final = "egress"
+"""What an isolated agent calls the one container through which it reaches its model."""
 RESERVED: Final = frozenset(
-    {"green-agent", "agentbeats-client", "gateway", GREEN, "proxy", "results", "reference-engine"}
+    {"green-agent", "agentbeats-client", "gateway", GREEN, "proxy", "results", "reference-engine", EGRESS, "localhost"}
 )
-"""Names that platforms and the runner give to parts of their own."""
+"""Names that platforms and the runner give to parts of their own, and that of whoever asks."""
 ROLE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 AGENTBEATS_ID: Final = re.compile(r"[0-9]{1,19}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_HOST_PART: Final = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 _PATH_PART: Final = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 IMAGE: Final = re.compile(
-    rf"(?:[a-zA-Z0-9.-]+(?::[0-9]{{1,5}})?/)?{_PATH_PART}(?:/{_PATH_PART})*"
+    rf"(?:{_HOST_PART}(?:\.{_HOST_PART})*(?::[0-9]{{1,5}})?/)?{_PATH_PART}(?:/{_PATH_PART})*"
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
 )
 LONGEST_IMAGE: Final = 255
+_OURS: Final = frozenset({"assay-green", "assay-purple", "assay-inference", "assay-sandbox", "assay-runner"})
 Kind = Literal["command", "image", "endpoint", "id"]
 
 
@@ -43,6 +47,11 @@ def image_fault(value: object) -> str | None:
     if isinstance(value, str) and len(value) <= LONGEST_IMAGE and IMAGE.fullmatch(value):
         return None
     return f"expected an image reference [host[:port]/]path[:tag][@sha256:digest] of at most {LONGEST_IMAGE} characters"
+
+
+def is_ours(image: str) -> bool:
+    """Whether an image is one of Assay's, by its name."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0] in _OURS
 
 
 def _text_value(value: object) -> object:
@@ -104,7 +113,7 @@ class AgentSpec(BaseModel):
     card_url: Literal["follow"] | None = None
     token_env: VariableName | None = None
     """Variable with the bearer token of green; made up for the run when it is not set and green has `cmd` or `image`."""
-    start_timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
+    start_timeout: float | None = Field(default=None, ge=0.001, le=86_400, strict=True)
     """Seconds until the card must be there."""
     limits: Limits | None = None
     model_endpoint: str | None = None
@@ -126,7 +135,7 @@ class AgentSpec(BaseModel):
     @classmethod
     def _is_url(cls, value: str | None) -> str | None:
         if value is not None and value != REFERENCE:
-            _check_url(value)
+            check_url(value)
         return value
 
     @field_validator("cmd")
@@ -206,7 +215,8 @@ def _check_published(endpoint: str) -> None:
         raise ValueError("endpoint of an image is where its port is published: http://127.0.0.1:PORT")
 
 
-def _check_url(value: str) -> None:
+def check_url(value: str) -> None:
+    """Raises ValueError, without the address, for what is no http or https URL of an agent or a model."""
     # urlsplit drops line ends and tabs silently.
     if any(letter.isspace() or not letter.isprintable() for letter in value):
         raise ValueError("expected an http or https URL without blanks")

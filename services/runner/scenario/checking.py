@@ -11,7 +11,7 @@ from services.runner.scenario.agents import AgentSpec, Kind
 from services.runner.scenario.amber import AmberScenario
 from services.runner.scenario.images import ImageSource
 from services.runner.scenario.model import Scenario
-from services.runner.scenario.variables import literal_secrets, variables_of
+from services.runner.scenario.variables import secrets_in, variables_of
 
 
 class CheckedAgent(BaseModel):
@@ -93,7 +93,7 @@ def check_scenario(scenario: Scenario, *, path: str, variables: Mapping[str, str
         path=path,
         agents=agents,
         variables=read,
-        warnings=(*literal_secrets(scenario), *_unresolved(scenario)),
+        warnings=(*secrets_in(scenario), *_unresolved(scenario)),
         faults=tuple(faults),
     )
 

@@ -131,12 +131,12 @@ async def _fetched(client: httpx.AsyncClient, url: str) -> tuple[int, bytes]:
 
 
 async def _bounded(response: httpx.Response) -> bytes:
-    content = b""
+    content = bytearray()
     async for piece in response.aiter_bytes():
         content += piece
         if len(content) > LONGEST_ANSWER:
             raise _UnknownImageError(f"the answer is longer than {LONGEST_ANSWER} bytes")
-    return content
+    return bytes(content)
 
 
 def _named(content: bytes, url: str) -> str:

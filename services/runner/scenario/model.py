@@ -118,14 +118,19 @@ def config_faults(config: Mapping[str, object], roles: Sequence[str] | None) -> 
     return faults
 
 
-def json_faults(value: object, path: str) -> Iterator[str]:
-    """Where a value of a file cannot be said in JSON: dates and times, and numbers that are none."""
-    if isinstance(value, dict):
+_DEEPEST: Final = 100
+
+
+def json_faults(value: object, path: str, depth: int = 0) -> Iterator[str]:
+    """Where a value of a file cannot be said in JSON: dates and times, numbers that are none, and what has no end."""
+    if depth > _DEEPEST:
+        yield f"{path[:80]}...: nested too deeply"
+    elif isinstance(value, dict):
         for name, item in value.items():
-            yield from json_faults(item, f"{path}.{name}")
+            yield from json_faults(item, f"{path}.{name}", depth + 1)
     elif isinstance(value, list):
         for number, item in enumerate(value):
-            yield from json_faults(item, f"{path}[{number}]")
+            yield from json_faults(item, f"{path}[{number}]", depth + 1)
     elif isinstance(value, float) and not isfinite(value):
         yield f"{path}: {value} is no number that JSON knows"
     elif isinstance(value, date | time):

@@ -99,6 +99,8 @@ def _tables(path: Path) -> dict[str, object]:
         raise ScenarioError(f"{path}:{error.lineno}:{error.colno}: {error.msg}") from None
     except RecursionError:
         raise ScenarioError(f"{path}: nested too deeply") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise ScenarioError(f"{path}: {error}") from None
 
 
 def _faults_of_a_file(raw: Mapping[str, object], *, allow_image: bool) -> list[str]:

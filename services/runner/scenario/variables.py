@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlsplit
 
-from services.contract.secrets import SECRET_NAME
+from pydantic import JsonValue
+
+from services.contract.secrets import HARMLESS_VALUES, MASK, SECRET_NAME, redact
 from services.runner.environment import Reference, holds_literal_secret, references
 from services.runner.scenario.agents import AgentSpec
 from services.runner.scenario.model import Scenario
@@ -50,13 +53,35 @@ def missing_variables(scenario: Scenario, variables: Mapping[str, str]) -> tuple
     return tuple(one for one in variables_of(scenario) if one.needed and not variables.get(one.name))
 
 
-def literal_secrets(scenario: Scenario) -> tuple[str, ...]:
-    """A fault for every value of `env` that holds a secret itself, without the value. Files for others must not hold any."""
-    return tuple(_literals(scenario))
-
-
-def _literals(scenario: Scenario) -> Iterator[str]:
+def secrets_in(scenario: Scenario) -> Iterator[str]:
+    """A fault for every place that holds a secret itself, without the secret: files for others must not hold any."""
     for agent in scenario.agents():
         for name, template in (agent.env or {}).items():
             if holds_literal_secret(name, template):
                 yield f"{agent.role}: env {name} holds a secret: write ${{{name}}} and set {name} in .env"
+        for key in ("endpoint", "model_endpoint"):
+            if _url_holds_secret(getattr(agent, key) or ""):
+                yield f"{agent.role}: {key} holds a secret: leave it out of the address"
+        if any(MASK in redact(argument) for argument in agent.args):
+            yield f"{agent.role}: one of args looks like a secret: pass it in env, as ${{NAME}}"
+    for key in _secret_keys(scenario.config, "config"):
+        yield f"{key} holds a secret: set it in the env of green, as ${{NAME}}"
+
+
+def _url_holds_secret(url: str) -> bool:
+    return any(_is_secret(name, text) for name, text in parse_qsl(urlsplit(url).query)) or MASK in redact(url)
+
+
+def _secret_keys(item: JsonValue, where: str, name: str = "") -> Iterator[str]:
+    if isinstance(item, Mapping):
+        for key, inner in item.items():
+            yield from _secret_keys(inner, f"{where}.{key}", key)
+    elif isinstance(item, list):
+        for number, inner in enumerate(item):
+            yield from _secret_keys(inner, f"{where}[{number}]", name)
+    elif isinstance(item, str) and _is_secret(name, item):
+        yield where
+
+
+def _is_secret(name: str, text: str) -> bool:
+    return text not in HARMLESS_VALUES and (SECRET_NAME.search(name) is not None or MASK in redact(text))

@@ -1,4 +1,7 @@
 import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from services.runner.leaderboard.board import Board, Table, build_board
 from services.runner.leaderboard.combining import Part, combined
 from services.runner.leaderboard.entries import Entry, OldEntry
 from services.runner.leaderboard.reading import Found, read_folders
+from services.runner.leaderboard.shown import title_of
 from tests.runner.leaderboard.files import (
     BOTH,
     CODE,
@@ -285,17 +289,17 @@ RESULT = result_of(PLAN, ended(2, 0.3))
     ("path", "value", "reason"),
     [
         (("overall_score", "score"), 99.0, "contradicts itself: overall_score.score is 99.0, its sections make 70.0"),
-        (("overall_score", "lower"), 69.0, "overall_score.lower is 69.0, not what its sections make"),
-        (("sections", 0, "score"), 99.0, "sections.code: score 99.0 with bounds"),
+        (("overall_score", "lower"), 69.0, "overall_score.lower is 69.0, its sections make 70.0"),
+        (("sections", 0, "score"), 99.0, "sections.code.score is 99.0, its rows make 70.0"),
         (("section_scores", "code", "score"), 90.0, "section_scores.code is not what `sections` says"),
-        (("sections", 0, "score_sum"), 5.0, "sections.code counts 5 trials that sum up to 5.0, its rows are 5 with 3.5"),
-        (("results", 0, "score"), 1.0, "its rows are 5 with 4.2"),
+        (("sections", 0, "score_sum"), 5.0, "sections.code.score_sum is 5.0, its rows make 3.5"),
+        (("results", 0, "score"), 1.0, "sections.code.score is 70.0, its rows make 84.0"),
         (("results", 0, "outcome"), "infra_error", "broken: results.0: Value error"),
         (("results", 0, "task_id"), "easier", "row 'humaneval|easier|0' is not in the plan"),
-        (("sections", 0, "counted"), 6, "sections.code: 6 of 5 trials counted"),
+        (("sections", 0, "counted"), 6, "sections.code.counted is 6, its rows make 5"),
         (("evaluation_metadata", "plan_digest"), "sha256:other", "plan_digest is not that of the plan it keeps"),
         (("evaluation_metadata", "plan", "seed"), 1, "the plan it keeps does not have the digest sha256:"),
-        (("evaluation_metadata", "plan", "trials"), [], "plans other trials than the plan"),
+        (("evaluation_metadata", "plan", "trials"), [], "row 'humaneval|humaneval-0|0' is not in the plan"),
         (("evaluation_metadata", "plan", "benchmarks"), 3, "broken: benchmarks: Input should be a valid"),
         (("schema_version",), "3.0", "schema_version 3.0 is newer than this `assay` reads"),
         (("schema_version",), "2.1", "written before results kept their plan"),
@@ -311,6 +315,113 @@ def test_a_result_that_says_two_things_is_left_out_aloud(
     assert len(found.entries) == 1
     assert [skipped.file for skipped in found.skipped] == ["one.json"]
     assert reason in reasons(found)[0]
+
+
+def edited(edit: Callable[[dict[str, Any]], object], result: dict[str, Any] = RESULT) -> dict[str, Any]:
+    copy = json.loads(json.dumps(result))
+    edit(copy)
+    return document_of(copy, agent="edited")
+
+
+def praised(result: dict[str, Any]) -> None:
+    """All numbers but those of the rows."""
+    for score in (*result["sections"], *filter(None, result["section_scores"].values())):
+        score.update(score=99.0, lower=99.0, upper=99.0)
+    result["overall_score"].update(score=99.0, lower=99.0, upper=99.0)
+
+
+def weighed(result: dict[str, Any]) -> None:
+    for score in (*result["sections"], *filter(None, result["section_scores"].values())):
+        score["weight"] = float(score["section"] == "math")
+    result["overall_score"].update(score=80.0, lower=80.0, upper=80.0)
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (praised, "sections.code.score is 99.0, its rows make 64.0"),
+        (weighed, "sections.code.weight is 0.0, its plan makes 0.5"),
+        (lambda r: r["overall_score"].update(upper=math.nan), "overall_score.upper is nan"),
+        (lambda r: r["overall_score"].update(interval_low=-math.inf), "overall_score: 95 % interval -inf"),
+        (lambda r: r["evaluation_metadata"]["outcomes"].update(scored=99), "outcomes is not what its rows make"),
+        (lambda r: r["evaluation_metadata"].update(num_successful=99), "num_successful is not what its rows make"),
+        (lambda r: r["results"][0].update(section="math"), "is in section math, planned in code"),
+        (lambda r: r["dataset_scores"]["imobench"].update(score=99.0), "dataset_scores.imobench.score is 99.0"),
+        (lambda r: r["evaluation_metadata"]["plan"].update(num_tasks=1), "its plan has 1 tasks"),
+        (lambda r: r["evaluation_metadata"].update(results_streamed_only=True), "holds no rows, they were streamed"),
+    ],
+)
+def test_numbers_that_do_not_follow_from_the_rows_are_not_ranked(
+    tmp_path: Path, edit: Callable[[dict[str, Any]], object], reason: str
+) -> None:
+    found = read(tmp_path, one=edited(edit, result_of(PLAN, ended(4, 0.4))))
+
+    assert found.entries == []
+    assert reason in reasons(found)[0]
+
+
+def test_a_plan_that_calls_its_data_sets_otherwise_stands_apart(tmp_path: Path) -> None:
+    plan = plan_of(BOTH)
+    moved = {"section": Section.MATH}
+    trials = tuple(replace(t, **moved) if t.benchmark == "public_csv" else t for t in plan.trials)  # type: ignore[arg-type]
+    benchmarks = tuple(b.model_copy(update=moved) if b.name == "public_csv" else b for b in plan.benchmarks)
+    other = plan.model_copy(update={"trials": trials, "benchmarks": benchmarks})
+
+    shown = board(read(tmp_path, a=document_of(result_of(plan)), b=document_of(result_of(other))))
+
+    assert len(shown.tables) == 2
+    assert shown.notes == (
+        "a.json | b.json: the same plan with other data sets, tasks or trials; they stand in tables of their own",
+    )
+
+
+def test_shards_that_all_hold_the_easy_tasks_are_left_out_aloud(tmp_path: Path) -> None:
+    first = shard(PLAN, 0, 4)
+    easy = [trial for trial in PLAN.trials if trial.benchmark == "humaneval"]
+    many = [
+        PLAN.model_copy(
+            update={
+                "trials": tuple(replace(trial, task_id=f"{trial.task_id} {index}") for trial in easy),
+                "shard_index": index,
+                "num_shards": 4,
+            }
+        )
+        for index in range(2)
+    ]
+
+    found = read(
+        tmp_path,
+        same=document_of(result_of(first), result_of(first.model_copy(update={"shard_index": 1}))),
+        stuffed=document_of(*map(result_of, many)),
+    )
+
+    assert found.entries == []
+    assert reasons(found) == [
+        "contradicts itself: two of its shards hold the same trial",
+        "contradicts itself: 10 trials of humaneval, more than its plan has",
+    ]
+
+
+def test_who_copies_the_id_of_a_run_does_not_take_it_off_the_board(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        copied=document_of(result_of(PLAN, ended(10, 0.0), run_id="r"), agent="thief"),
+        mine=document_of(result_of(PLAN, ended(1, Outcome.INFRA_ERROR), run_id="r"), agent="owner"),
+    )
+
+    shown = board(found)
+
+    assert order(shown.tables[0]) == [(1, "owner"), (2, "thief")]
+    assert shown.notes == (
+        "copied.json, mine.json: the same run of different participants (owner, thief); all are shown",
+    )
+
+
+def test_the_title_is_what_most_files_call_the_suite(tmp_path: Path) -> None:
+    named = [PLAN.model_copy(update={"suite": name}) for name in ("finance", "finance", "Official \u202eboard")]
+    found = read(tmp_path, **{f"f{n}": document_of(result_of(plan, run_id=str(n))) for n, plan in enumerate(named)})
+
+    assert title_of(board(found).tables[0]).startswith("finance: 10 tasks, seed 7")
 
 
 def test_shards_that_do_not_belong_together_are_left_out_aloud(tmp_path: Path) -> None:
@@ -334,6 +445,7 @@ def test_files_that_are_no_results_are_named_with_the_reason_and_companions_are_
     (deep / "latin.json").write_bytes(b'{"a": "\xe9"}')
     (deep / "nested.json").write_text("[" * 100_000)
     (deep / "other.json").write_text('{"a": 1}')
+    (deep / "form.json").write_text('{"results": 1}')
     (deep / "folder.json").mkdir()
     (deep / "gone.json").symlink_to("nowhere")
     (deep / "good.provenance.json").write_text("{}")
@@ -344,10 +456,28 @@ def test_files_that_are_no_results_are_named_with_the_reason_and_companions_are_
     assert [Path(entry.file).name for entry in found.entries] == ["good.json"]
     told = {Path(skipped.file).name: skipped.reason.split(" (")[0].split(":")[0] for skipped in found.skipped}
     assert told == {
-        "empty.json": "not a JSON object", "cut.json": "not a JSON object", "list.json": "not a JSON object",
-        "latin.json": "cannot be read", "nested.json": "not a JSON object", "other.json": "no known form of results",
+        "empty.json": "empty", "cut.json": "not a JSON object", "latin.json": "cannot be read",
+        "nested.json": "not a JSON object", "form.json": "no known form of results",
         "folder.json": "not a file", "gone.json": "not a file",
     }  # fmt: skip
+    assert [Path(name).name for name in found.no_results] == ["list.json", "other.json"]
+
+
+def test_a_file_that_is_named_is_told_of_even_when_it_is_no_result(tmp_path: Path) -> None:
+    other = write(tmp_path, other={"a": 1}) / "other.json"
+
+    assert [(one.file, one.reason[:16]) for one in read_folders([other]).skipped] == [
+        ("other.json", "no known form of")
+    ]
+
+
+def test_paths_are_told_from_the_folder_that_all_share(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / name / "runs", one=document_of(result_of(PLAN, run_id=name)))
+
+    found = read_folders([tmp_path / "a", tmp_path / "b" / "runs"])
+
+    assert [entry.file for entry in found.entries] == ["a/runs/one.json", "b/runs/one.json"]
 
 
 def marks_of(entries: list[Entry] | list[OldEntry]) -> list[tuple[str, ...]]:

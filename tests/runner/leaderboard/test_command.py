@@ -42,7 +42,8 @@ def folder(tmp_path: Path) -> Path:
         whole=document_of(result_of(PLAN, model_id="m-1", run_id="1"), agent="agent-1"),
         hostile=document_of(result_of(PLAN, {PLAN.trials[0].key: Outcome.INFRA_ERROR}, model_id=HOSTILE), agent="-1+1"),
         old=document_of(old_result(75.0, errors), agent="@old"),
-        rubbish={"a": 1},
+        rubbish={"results": "a"},
+        other={"a": 1},
     )
 
 
@@ -120,6 +121,35 @@ def test_json_says_everything(folder: Path) -> None:
         (75.0, 50.0, 1)
     ]
     assert [skipped["file"] for skipped in told["skipped"]] == ["rubbish.json"]
+    assert told["other_files"] == ["other.json"]
+
+
+def test_many_files_with_one_fault_are_counted_and_json_names_all(folder: Path) -> None:
+    early = result_of(PLAN) | {"schema_version": "2.1"}
+    write(folder, **{f"early{number}": document_of(early) for number in range(9)})
+
+    ran = leaderboard(folder, "--json")
+
+    lines = [line for line in ran.stderr.splitlines() if "before results kept" in line]
+    assert [line.split(":")[1].strip() for line in lines] == [
+        "early0.json",
+        "early1.json",
+        "early2.json",
+        "and 6 more with the same reason",
+    ]
+    assert len(json.loads(ran.stdout)["skipped"]) == 10
+
+
+def test_a_column_without_a_word_in_it_is_not_shown(folder: Path) -> None:
+    for name in ("hostile", "old", "rubbish"):
+        (folder / f"{name}.json").unlink()
+
+    ran = leaderboard(folder)
+
+    assert ran.stdout.splitlines()[2].split() == [
+        "#", "Model", "Agent", "ID", "Tasks", "Overall", "95", "%", "interval", "Code", "Math", "Coverage", "File",
+    ]  # fmt: skip
+    assert ran.stderr == ""
 
 
 class Page(HTMLParser):
@@ -165,10 +195,10 @@ def test_the_same_folder_gives_the_same_bytes(folder: Path) -> None:
 
 
 def test_nothing_to_rank_is_exit_code_1_and_says_why(tmp_path: Path) -> None:
-    ran = leaderboard(write(tmp_path, one={"a": 1}))
+    ran = leaderboard(write(tmp_path, one={"results": 1}, two={"a": 1}))
 
     assert (ran.exit_code, ran.stdout) == (1, "")
-    assert ran.stderr.splitlines()[-1] == "assay: nothing to rank: no result was found"
+    assert ran.stderr.splitlines()[-1] == "assay: nothing to rank: no result was found; 1 other .json files are there"
     assert "one.json: no known form" in ran.stderr
 
 
@@ -209,6 +239,15 @@ def test_a_query_by_name_is_answered_in_every_form(folder: Path) -> None:
     assert text.stdout.splitlines()[1].split()[:4] == ["agent-1", "100.0", "100.0", "100.0"]
     assert table.stdout.splitlines()[2].startswith("'-1+1,100.0,75.0,100.0,0.75,3,4,False,")
     assert [(row["id"], row["Lower"]) for row in json.loads(objects.stdout)] == [("agent-1", 100.0), ("-1+1", 75.0)]
+
+
+def test_a_file_that_no_query_sees_is_named(folder: Path) -> None:
+    write(folder, bare=result_of(PLAN, run_id="2"))
+
+    ran = leaderboard(folder, "--query", "Overall", "--json")
+
+    assert [row["id"] for row in json.loads(ran.stdout)] == ["agent-1", "-1+1"]
+    assert "assay: bare.json: no query sees it: its form is not {participants, results}" in ran.stderr
 
 
 def test_a_query_of_a_file_is_run_as_it_stands(folder: Path, tmp_path: Path) -> None:

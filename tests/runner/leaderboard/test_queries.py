@@ -228,10 +228,12 @@ def test_equal_weights_stand_in_where_a_plan_weighs_nothing(tmp_path: Path) -> N
     assert found["Overall"].rows[0][1:4] == (75.0, 75.0, 75.0)
 
 
+PAID = plan_of(CODE, tasks=2)
 SQL = (
     "SELECT * FROM read_text('{file}')",
     "SELECT * FROM '{file}'",
     "COPY results TO '{file}.copy'",
+    "COPY results TO '.tmp/copy'",
     "ATTACH '{file}.db' AS other",
     "SET enable_external_access = true",
     "INSTALL httpfs",
@@ -255,3 +257,19 @@ def test_a_query_about_another_participant_is_told_who_takes_part(tmp_path: Path
 
     with pytest.raises(ScenarioError, match="the participants are solver: see --role"):
         answers(tmp_path)
+
+
+def test_files_beyond_the_sample_of_duckdb_keep_their_numbers(tmp_path: Path) -> None:
+    first = result_of(PAID, judge={"cost_usd": 0})
+    last = result_of(PAID, {PAID.trials[0].key: 0.25}, judge={"cost_usd": 0.25})
+    whole = document_of(
+        old_result(1.0, [old_row(1, sub_scores={"pnl_accuracy": 1})], professional_tasks=1.0, crypto_trading=1.0)
+    )
+    write(tmp_path, **{f"old{number}": whole for number in range(40)})
+    write(tmp_path, ours=document_of(first, agent="first"), z=document_of(last, agent="last"))
+
+    with results_of(sorted(tmp_path.glob("*.json"))) as results:
+        found = {query.name: results.ask(query) for query in shipped()[4:]}
+
+    assert {row[0]: row[1] for row in found["Overall"].rows} == {"first": 100.0, "last": 81.3}
+    assert by_id(found["Cost and latency"])["last"]["Judge USD"] == 0.25

@@ -44,13 +44,15 @@ def test_other_greens_and_those_with_a_token_keep_what_they_have(green: dict[str
 
 def test_isolation_wants_images_and_a_model_that_it_can_lead_to() -> None:
     inside = AgentSpec(
-        role="purple", image="p", model_endpoint="http://127.0.0.1:8000/v1", env={"OPENAI_BASE_URL": "http://x/v1"}
-    )
+        role="purple", image="p", endpoint="http://127.0.0.1:9010", model_endpoint="http://127.0.0.1:8000/v1",
+        env={"OPENAI_BASE_URL": "http://x/v1"},
+    )  # fmt: skip
     plain = scenario({"cmd": "green-agent serve", "free_port": True}, inside)
 
     assert start_faults(plain, {}, isolate=False) == []
-    bare, here, fixed = start_faults(plain, {}, isolate=True)
+    bare, published, here, fixed = start_faults(plain, {}, isolate=True)
     assert bare == "--isolate needs containers: give green an image"
+    assert published.startswith("purple: endpoint publishes its port on this machine")
     assert here.startswith("purple: model_endpoint http://127.0.0.1:8000/v1 means the container itself")
     assert fixed.startswith(
         "purple: env OPENAI_BASE_URL: with --isolate the model's address is given as model_endpoint"

@@ -34,8 +34,8 @@ def read(folder: Path, text: str, *, any_config: bool = False, allow_image: bool
     return read_scenario(path, any_config=any_config, allow_image=allow_image)
 
 
-def faults(folder: Path, text: str) -> list[str]:
+def faults(folder: Path, text: str, *, any_config: bool = False) -> list[str]:
     """What is wrong with a file, without the file's name."""
     with pytest.raises(ScenarioError) as caught:
-        read(folder, text)
+        read(folder, text, any_config=any_config)
     return [fault.removeprefix(f"{folder / 'scenario.toml'}: ") for fault in caught.value.faults]

@@ -149,6 +149,11 @@ def test_a_syntax_error_is_placed_by_line_and_column(tmp_path: Path, text: str, 
 
 def test_a_file_nested_without_end_or_in_no_known_encoding_is_named(tmp_path: Path) -> None:
     assert faults(tmp_path, "a = " + "[" * 100_000) == ["nested too deeply"]
+    (fault,) = faults(tmp_path, f"{MINIMAL}\n[config]\n{'.'.join('a' * 300)} = 1", any_config=True)
+    assert fault.startswith("config.a.a.a.")
+    assert fault.endswith("...: nested too deeply")
+    (fault,) = faults(tmp_path, "a = " + "9" * 5000)
+    assert fault.startswith("Exceeds the limit (4300 digits)")
     (tmp_path / "latin.toml").write_bytes(b'a = "\xe9"')
     with pytest.raises(ScenarioError, match=r"latin\.toml: cannot be read"):
         read_scenario(tmp_path / "latin.toml")
@@ -176,6 +181,8 @@ def test_the_mark_that_editors_put_before_a_text_and_windows_line_ends_do_no_har
         "green",
         "Results",
         "green-agent",
+        "Egress",
+        "localhost",
         "AgentBeats-Client",
         "gateway",
         "proxy",

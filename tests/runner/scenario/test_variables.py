@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from services.runner.scenario import read_scenario
-from services.runner.scenario.variables import Variable, literal_secrets, missing_variables, variables_of
+from services.runner.scenario.variables import Variable, missing_variables, secrets_in, variables_of
 from tests.runner.scenario.files import LEADERBOARD, MINIMAL, read
 
 IMAGE = MINIMAL.replace('endpoint = "http://127.0.0.1:9010"', 'image = "agent:1"')
@@ -61,7 +61,7 @@ def test_secrets_that_stand_in_the_file_are_found_and_not_repeated(tmp_path: Pat
     }}
     """
 
-    found = literal_secrets(read(tmp_path, IMAGE + env))
+    found = tuple(secrets_in(read(tmp_path, IMAGE + env)))
 
     assert found == (
         "purple: env OPENAI_API_KEY holds a secret: write ${OPENAI_API_KEY} and set OPENAI_API_KEY in .env",

@@ -208,13 +208,13 @@ values = st.one_of(
     st.builds("${{{0}:-{1}}}".format, names, texts),
     st.just("1$$2"),
 )
-tables = st.fixed_dictionaries({"env": st.dictionaries(names, values, max_size=4)})
+tables = st.fixed_dictionaries({"env": st.dictionaries(names, values, max_size=3)})
 roles = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,8}", fullmatch=True)
 
 
 @given(
     green=tables,
-    purples=st.dictionaries(roles, tables, min_size=1, max_size=6),
+    purples=st.dictionaries(roles, tables, min_size=1, max_size=3),
     style=st.sampled_from(["flat", "per-role"]),
 )
 def test_what_is_written_is_read_back_right_or_refused(

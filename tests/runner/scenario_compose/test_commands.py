@@ -76,6 +76,25 @@ def test_the_json_form_names_files_images_and_variables(folder: Path) -> None:
     assert not [path for path in (folder / "out").glob("*.*") if "secret-value" in path.read_text()]
 
 
+def test_the_token_of_green_is_named_when_it_is_not_set(folder: Path) -> None:
+    text = SCENARIO.replace("[green_agent]", '[green_agent]\ntoken_env = "GREEN_TOKEN_OF_TEST"')
+    (folder / "scenario.toml").write_text(text)
+
+    code, printed = compose(folder, "--resolve", str(folder / "images.json"), "--client", "assay", "--json")
+
+    assert code == 0
+    assert json.loads(printed)["missing"] == ["GREEN_TOKEN_OF_TEST", "OPENAI_API_KEY"]
+
+
+def test_keys_of_a_foreign_green_are_refused_with_the_way_out(folder: Path) -> None:
+    (folder / "scenario.toml").write_text(f"{SCENARIO}\n[config]\ntheir_key = 1\n")
+
+    code, printed = compose(folder, "--resolve", str(folder / "images.json"))
+
+    assert code == 2
+    assert "--any-config passes [config] on as it is" in printed
+
+
 def test_an_id_without_image_ends_with_code_2_and_writes_nothing(folder: Path) -> None:
     code, printed = compose(folder)
 
@@ -115,6 +134,13 @@ def test_images_of_a_compose_file_have_their_variables_replaced(
     (tmp_path / "c.yml").write_text(yaml.safe_dump({"services": services}))
 
     assert images_of(tmp_path / "c.yml") == {"a": "example.org/a:7", "b": "b:latest"}
+
+
+def test_aliases_that_unfold_without_end_are_not_unfolded(tmp_path: Path) -> None:
+    levels = "".join(f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 9)}]\n" for n in range(1, 12))
+    (tmp_path / "c.yml").write_text(f"x0: &x0 []\n{levels}services: {{a: {{image: 'a:1', build: *x11}}}}\n")
+
+    assert images_of(tmp_path / "c.yml") == {"a": "a:1"}
 
 
 @pytest.mark.parametrize(

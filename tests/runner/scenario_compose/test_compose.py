@@ -136,7 +136,14 @@ def test_limits_arguments_and_patience_of_an_agent_are_written() -> None:
     assert (service.cpus, service.mem_limit, service.pids_limit) == (1.5, "2g", 100)
     assert service.command[-2:] == ("--label", "costs $$5")
     assert service.healthcheck is not None
-    assert service.healthcheck.start_period == "90.0s"
+    assert service.healthcheck.start_period == "90000ms"
+
+
+def test_the_shortest_patience_is_a_duration_that_compose_reads() -> None:
+    healthcheck = project(purple(start_timeout=0.001)).compose.services["purple_agent"].healthcheck
+
+    assert healthcheck is not None
+    assert healthcheck.start_period == "1ms"
 
 
 @pytest.mark.parametrize(
@@ -213,8 +220,11 @@ def test_what_compose_cannot_run_is_refused_all_at_once() -> None:
 
 
 def test_a_participant_called_like_a_service_of_ours_is_refused() -> None:
-    with pytest.raises(ScenarioError, match="Inference: another service of the compose file has this name"):
-        project(purple("Inference", model_endpoint="reference"))
+    with pytest.raises(ScenarioError) as caught:
+        project(purple("Inference", model_endpoint="reference", env={"A_KEY": "plain"}))
+
+    assert [fault.partition(":")[0] for fault in caught.value.faults] == ["Inference"] * 2
+    assert "another service of the compose file has this name" in caught.value.faults[1]
 
 
 def test_what_only_our_runner_heeds_is_refused_for_the_platforms_client() -> None:
@@ -242,6 +252,20 @@ def test_greens_token_reaches_green_and_our_runner_by_reference() -> None:
     assert made.variables == ("GREEN_TOKEN",)
 
 
+@pytest.mark.parametrize(
+    ("green", "end"),
+    [
+        ({"image": "assay-green:1"}, ("--auth-token-env", "GREEN_TOKEN")),
+        ({"image": "assay-green:1", "args": ["--auth-token-env=OTHER"]}, ("--auth-token-env=OTHER",)),
+        ({"image": "example.org/green:1"}, ("--card-url", "http://green-agent:9009")),
+    ],
+)
+def test_our_green_is_told_to_ask_for_its_token(green: dict[str, Any], end: tuple[str, ...]) -> None:
+    made = project(purple(), green={"token_env": "GREEN_TOKEN", **green}, client="assay")
+
+    assert made.compose.services["green-agent"].command[-len(end) :] == end
+
+
 def test_our_runner_asks_no_foreign_green() -> None:
     foreign = scenario(config={"their_key": 1}, any_config=True)
 
@@ -258,6 +282,10 @@ KEY = "sk" + "-abcdefghijklmnop1234"
     [
         (purple(env={"OPENAI_API_KEY": "plain"}), {}, "purple_agent: env OPENAI_API_KEY holds a secret"),
         (purple(env={"OPENAI_API_KEY": "${KEY:-plain}"}), {}, "purple_agent: env OPENAI_API_KEY holds a secret"),
+        (purple(env={"OPENAI_API_KEY": f"${{A:-{KEY}}}${{B}}"}), {}, "purple_agent: env OPENAI_API_KEY holds a secret"),
+        (purple(env={"NOTE": f"${{A:?{KEY}}}"}), {}, "purple_agent: env NOTE holds a secret"),
+        (purple(model_endpoint="https://m.example/v1?key=plain"), {}, "purple_agent: model_endpoint holds a secret"),
+        ({"role": "far", "endpoint": f"https://far.example/{KEY}"}, {}, "far: endpoint holds a secret"),
         (purple(args=["--with", KEY]), {}, "purple_agent: one of args looks like a secret"),
         (purple(), {"x_judges": [{"api_key": "plain"}]}, r"config.x_judges\[0\].api_key holds a secret"),
         (purple(), {"x_note": KEY}, "config.x_note holds a secret"),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.runner.failures import ScenarioError
-from services.runner.scenario.compose_file import ComposeFile, Network
+from services.runner.scenario.compose.file import ComposeFile, Network
 from tests.runner.scenario_compose.scenarios import project, purple
 
 OPEN = Network()
@@ -115,8 +115,17 @@ def test_the_address_of_the_model_is_also_found_in_the_agents_own_table() -> Non
             {"env": {"OPENAI_BASE_URL": "https://a.example"}, "model_endpoint": "https://b.example"},
             "one: --isolate lets one address through, got https://a.example, https://b.example",
         ),
-        ({"env": {"OPENAI_BASE_URL": "ftp://a.example"}}, "one: the address of its model in env is no http"),
-        ({"env": {"OPENAI_BASE_URL": "https://me@a.example"}}, "one: the address of its model in env is no http"),
+        ({"env": {"OPENAI_BASE_URL": "reference"}}, "one: the address of its model in env: expected an http"),
+        ({"env": {"OPENAI_BASE_URL": "ftp://a.example"}}, "one: the address of its model in env: expected an http"),
+        (
+            {"env": {"OPENAI_BASE_URL": "https://me@a.example"}},
+            "one: the address of its model in env: expected an http",
+        ),
+        (
+            {"env": {"OPENAI_BASE_URL": "https://a.example/\tv1"}},
+            "one: the address of its model in env: expected an http",
+        ),
+        ({"model_endpoint": "https://mod\u00e8le.example"}, "one: the address of its model is not ASCII"),
         (
             {"env": {"https_proxy": "http://p.example"}, "model_endpoint": "https://b.example"},
             "one: env https_proxy: with --isolate the way out is ours",
@@ -136,6 +145,13 @@ def test_a_participant_without_a_model_is_left_with_green_alone_and_the_reader_i
 
     assert list(made.compose.services["one"].networks) == ["arena-one"]
     assert made.notes == ("one reaches no model: without model_endpoint --isolate leaves it nothing but green",)
+
+
+def test_a_foreign_participant_cannot_write_raw_packets_to_green() -> None:
+    services = isolated(purple("one"), purple("two", image="assay-purple:1")).services
+
+    assert (services["one"].cap_drop, services["two"].cap_drop) == (("NET_RAW",), ("ALL",))
+    assert project(purple("one")).compose.services["one"].cap_drop is None
 
 
 def test_green_keeps_its_road_to_a_judge_and_its_own_engine() -> None:

@@ -75,6 +75,8 @@ async def test_many_megabytes_pass_whole() -> None:
         (connect("127.0.0.1:1"), b"403"),
         (connect("127.0.0.2:{port}"), b"403"),
         (connect("localhost:{port}"), b"403"),
+        (connect("127.0.0.1.evil.example:{port}"), b"403"),
+        (connect("evil.example:443") + connect("127.0.0.1:{port}") + b"hello", b"403"),
         (connect("127.0.0.1:{port}@evil.example:443"), b"400"),
         (connect("evil.example:443 127.0.0.1:{port}"), b"405"),
         (connect("127.0.0.1"), b"400"),
@@ -115,10 +117,11 @@ async def test_the_client_by_which_our_agents_ask_models_takes_the_way_out_it_is
     assert said == [b"\x16\x03\x01"]  # the beginning of a TLS handshake
 
 
-async def test_a_model_that_is_gone_is_told_by_502() -> None:
-    gone = Address(host=HERE, port=1)
+@pytest.mark.parametrize("host", [HERE, "a..b"])
+async def test_a_model_that_is_gone_or_has_no_name_is_told_by_502(host: str) -> None:
+    gone = Address(host=host, port=1)
 
-    assert (await asked(gone, connect(f"{HERE}:{gone.port}"), tunnel=True)).startswith(b"HTTP/1.1 502")
+    assert (await asked(gone, connect(f"{host}:{gone.port}"), tunnel=True)).startswith(b"HTTP/1.1 502")
     assert await asked(gone, b"hello", tunnel=False) == b""
 
 

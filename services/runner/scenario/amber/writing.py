@@ -12,14 +12,13 @@ from pydantic import JsonValue
 
 from services.runner.environment import Reference, parts_of
 from services.runner.failures import ScenarioError
-from services.runner.scenario.agents import GREEN, REFERENCE, AgentSpec
+from services.runner.scenario.agents import GREEN, REFERENCE, AgentSpec, is_ours
 from services.runner.scenario.amber.components import CAPABILITY
 from services.runner.scenario.amber.gateway import GATEWAY, MANIFEST_URL, PURPLE_SLOTS
 from services.runner.scenario.amber.names import Need, SecretNames, name_faults, needs_of
 from services.runner.scenario.amber.schema import strings
-from services.runner.scenario.compose_agents import is_ours
-from services.runner.scenario.compose_values import secrets_in
 from services.runner.scenario.model import Scenario
+from services.runner.scenario.variables import secrets_in
 
 MANIFEST_VERSION: Final = "0.1.0"
 ROOT_FILE: Final = "scenario.json5"

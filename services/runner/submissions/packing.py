@@ -5,25 +5,29 @@ Files are written to a folder; nothing is pushed.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from pydantic import JsonValue
 
 from services.contract.plan_record import PLAN
+from services.contract.secrets import MASK, redact
 from services.runner.failures import ReportError, RunnerError, ScenarioError
 from services.runner.image_provenance import github_actions
 from services.runner.journal import Journal, RunRecord, RunStatus, redacted
 from services.runner.report.results_file import SHARD_KEYS, write_text
 from services.runner.scenario import GREEN, parse_scenario, read_scenario
-from services.runner.shard_files import SHARDS, Object, provenance_beside, read_document
+from services.runner.scenario.amber.schema import literal_secrets
+from services.runner.submissions.shards import SHARDS, MergeError, Object, provenance_beside, read_document
 
 OWNER: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?")
 """Names of GitHub accounts. A submission's name begins with it, so nothing else may stand in it."""
@@ -44,25 +48,77 @@ class PackError(RunnerError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
-    """Three files of one name."""
+    """Three files of one name, `<owner>-<YYYYmmdd-HHMMSS>` with the time of the run in UTC."""
 
-    name: str
-    """`<owner>-<YYYYmmdd-HHMMSS>`, the time of the run in UTC."""
-    files: Mapping[str, str]
-    """Text by path inside the leaderboard's repository."""
+    owner: str
+    made: datetime
+    scenario: str
+    """Text of the scenario file."""
+    amber: bool
+    provenance: Object
+    document: Object
     complete: bool
 
     def write(self, folder: Path) -> list[Path]:
-        """Write the files. Raises ReportError before the first when another submission has this name."""
-        paths = {folder / path: text for path, text in self.files.items()}
-        taken = [str(path) for path, text in paths.items() if path.exists() and not _holds(path, text)]
-        if taken:
-            raise ReportError(
-                f"there already, with other content: {', '.join(taken)}; move it away, or pack to elsewhere"
-            )
-        for path, text in paths.items():
-            write_text(path, text)
+        """Write the files; the name is of the next second when another run has it.
+
+        Raises ReportError before the first file when this run was packed to there with other content.
+        """
+        with _alone_in(folder):
+            made = self.made
+            while _is_of_another(folder / self._places(made)[1], self.provenance):
+                made += timedelta(seconds=1)
+            texts = (self.scenario, _json(self.provenance), _json(self.document))
+            paths = dict(zip((folder / place for place in self._places(made)), texts, strict=True))
+            taken = [str(path) for path, text in paths.items() if path.exists() and not _holds(path, text)]
+            if taken:
+                raise ReportError(
+                    f"there already, with other content: {', '.join(taken)}; move it away, or pack to elsewhere"
+                )
+            for path, text in paths.items():
+                write_text(path, text)
         return list(paths)
+
+    def _places(self, made: datetime) -> tuple[str, str, str]:
+        """Of scenario, provenance and results inside the leaderboard's repository."""
+        base = f"{self.owner}-{made:%Y%m%d-%H%M%S}"
+        suffix, dash = (AMBER, "-") if self.amber else (".toml", ".")
+        return f"submissions/{base}{suffix}", f"submissions/{base}{dash}provenance.json", f"results/{base}.json"
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder, so that two packs at once do not mix their files; the lock leaves nothing there. Raises ReportError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise ReportError(
+            f"cannot write to {folder} ({error.strerror or error}): name a folder that is writable"
+        ) from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _is_of_another(path: Path, provenance: Object) -> bool:
+    """Whether a provenance file is there that tells of other runs."""
+    try:
+        known = read_document(path) if path.is_file() else None
+    except MergeError:
+        return False
+    return known is not None and _runs(known) != _runs(provenance)
+
+
+def _runs(provenance: Object) -> list[JsonValue]:
+    """Of a provenance file: the run, and the runs of the shards it was made of."""
+    record = provenance.get("assay")
+    facts = record if isinstance(record, dict) else {}
+    shards = facts.get(SHARDS)
+    told = [facts, *(shards if isinstance(shards, list) else ())]
+    return [entry.get("run_id") for entry in told if isinstance(entry, dict)]
 
 
 def _holds(path: Path, text: str) -> bool:
@@ -76,7 +132,7 @@ def pack_run(run: RunRecord, document: Object, *, owner: str, scenario: Path | N
     """The submission of a stored run; `document` is its results file. Raises ScenarioError, PackError."""
     if run.status is RunStatus.RUNNING:
         raise PackError(f"run {run.id} has not ended: wait for it, or if its runner was killed, `{run.remedy}`")
-    submitted = _stored(run) if scenario is None else _of_file(scenario)
+    submitted = _Submitted(stored=run.scenario) if scenario is None else _of_file(scenario)
     return _submission(document, owner=owner, scenario=submitted, name=run.id, beside=None, made=run.created)
 
 
@@ -97,12 +153,13 @@ def owner_of(given: str | None, environment: Mapping[str, str]) -> str:
 
     Raises ScenarioError when nobody is named or the name is none of an account.
     """
-    told = {"--owner": given, "GITHUB_REPOSITORY_OWNER": environment.get("GITHUB_REPOSITORY_OWNER")}
-    source, owner = next(((source, name) for source, name in told.items() if name is not None), ("", ""))
+    source, owner = "--owner", given
+    if owner is None:
+        source, owner = "GITHUB_REPOSITORY_OWNER", environment.get("GITHUB_REPOSITORY_OWNER") or None
     for key in ("github.user", "user.name"):
-        if not owner:
+        if owner is None:
             source, owner = f"git config {key}", _git_config(key)
-    if not owner:
+    if owner is None:
         raise ScenarioError("whose submission is it? Give --owner NAME, the name of your GitHub account")
     if not OWNER.fullmatch(owner):
         raise ScenarioError(f"owner {owner!r} ({source}): letters, digits and - inside, at most 39; give --owner NAME")
@@ -135,8 +192,30 @@ def leaderboard_tables(stored: Mapping[str, JsonValue], *, whole: bool = False) 
         "participants": [{"name": agent["role"]} | _table(agent) for agent in agents],
         "config": {key: value for key, value in values.items() if key not in left_out and value is not None},
     }
+    if faults := [*_secret_faults(examiner, agents, tables["config"])]:
+        raise ScenarioError(*faults)
     parse_scenario(tables, name="submission", any_config=True)
     return tables
+
+
+def _secret_faults(
+    examiner: Mapping[str, JsonValue], agents: Sequence[Mapping[str, JsonValue]], config: JsonValue
+) -> Iterator[str]:
+    """Secrets, or their masks, where a scenario cannot refer to variables. In `env` they are references already."""
+    for agent in (examiner, *agents):
+        args = agent.get("args")
+        texts = [str(arg) for arg in args] if isinstance(args, list) else []
+        for place, (before, text) in enumerate(zip(["", *texts], texts, strict=False)):
+            option, equals, value = text.partition("=")
+            name, said = (option, value) if equals else (before, text)
+            is_value = name.startswith("-") and not said.startswith("-")
+            if MASK in redact(text) or (is_value and any(literal_secrets({name: said}))):
+                yield f"{agent.get('role')}: args[{place}] holds a secret; give it in `env` as a reference ${{NAME}}"
+        others = {key: value for key, value in agent.items() if key not in {"env", "args", *LOCAL_KEYS}}
+        yield from (
+            f"{agent.get('role')}: {path} holds a secret; submissions are public" for path in literal_secrets(others)
+        )
+    yield from (f"config.{path} holds a secret; agents read theirs from `env`" for path in literal_secrets(config))
 
 
 def _table(agent: Mapping[str, JsonValue]) -> Object:
@@ -151,13 +230,6 @@ class _Submitted:
 
     stored: Mapping[str, JsonValue] | None = None
     manifest: JsonValue = None
-
-
-def _stored(run: RunRecord) -> _Submitted:
-    path = run.scenario.get("path")
-    if isinstance(path, str) and path.endswith(AMBER) and Path(path).is_file():
-        return _of_file(Path(path))
-    return _Submitted(stored=run.scenario)
 
 
 def _of_file(path: Path) -> _Submitted:
@@ -179,7 +251,7 @@ def _of_journal(path: Path, document: Object, journal: Journal | None) -> _Submi
     for run_id in (known for known in ids if isinstance(known, str)):
         try:
             if journal is not None:
-                return _stored(journal.run(run_id))
+                return _Submitted(stored=journal.run(run_id).scenario)
         except ScenarioError:
             continue
     raise ScenarioError(f"{path}: its run is not in the journal here, so its scenario is unknown: give --scenario FILE")
@@ -193,20 +265,21 @@ def _submission(
     created = _time(made or provenance.get("timestamp"))
     if created is None:
         raise PackError(f"{name}: says nowhere when it was made: no timestamp in its provenance, no started_at")
-    base = f"{owner}-{created:%Y%m%d-%H%M%S}"
-    dash, suffix, text = ".", ".toml", ""
     if scenario.stored is None:
-        dash, suffix, text = "-", AMBER, _json(scenario.manifest)
+        text = _json(scenario.manifest)
     else:
         import tomli_w  # noqa: PLC0415
 
         text = tomli_w.dumps(leaderboard_tables(scenario.stored, whole=bool(facts.get(SHARDS))))
-    files = {
-        f"submissions/{base}{suffix}": text,
-        f"submissions/{base}{dash}provenance.json": _json(redacted(provenance)),
-        f"results/{base}.json": _json(redacted(document)),
-    }
-    return Submission(name=base, files=files, complete=facts.get("complete") is True)
+    return Submission(
+        owner=owner,
+        made=created,
+        scenario=text,
+        amber=scenario.stored is None,
+        provenance=_redacted(provenance),
+        document=_redacted(document),
+        complete=facts.get("complete") is True,
+    )
 
 
 def _facts(document: Object, name: str) -> Object:
@@ -257,13 +330,17 @@ def _time(value: JsonValue) -> datetime | None:
     return None
 
 
+def _redacted(value: Object) -> Object:
+    return {key: redacted(item) for key, item in value.items()}
+
+
 def _json(value: JsonValue) -> str:
     return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
-def _git_config(key: str) -> str:
+def _git_config(key: str) -> str | None:
     try:
-        done = subprocess.run(["git", "config", "--get", key], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(["git", "config", "--get", key], capture_output=True, timeout=10, check=False)
     except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()
+        return None
+    return done.stdout.decode(errors="replace").strip() or None

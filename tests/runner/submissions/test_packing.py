@@ -16,8 +16,8 @@ from click.testing import CliRunner, Result
 from services.runner.cli import main
 from services.runner.failures import ScenarioError
 from services.runner.journal import Journal, RunRecord, RunStatus
-from services.runner.packing import leaderboard_tables, owner_of
 from services.runner.scenario import parse_scenario, read_scenario
+from services.runner.submissions.packing import leaderboard_tables, owner_of
 from tests.runner.support.rows import make_plan, make_row, make_run
 from tests.runner.support.shards import document, shard_of, whole_plan
 
@@ -250,6 +250,39 @@ def test_agents_that_nobody_else_could_run_are_all_named() -> None:
     assert "ran from an endpoint; add its agentbeats_id" in caught.value.faults[1]
 
 
+@pytest.mark.parametrize("stored", [True, False])
+def test_secrets_outside_env_are_refused_with_their_places(tmp_path: Path, *, stored: bool) -> None:
+    green = {"image": "ghcr.io/example/green:1", "args": ["--db", "postgres://me:hidden@db/x", "--api-key=hidden"]}
+    purple = IMAGE | {"args": ["--token", "hidden", "--show-key", "--key-file", "a"]}
+    config = {"num_tasks": 2, "x_note": f"use {TOKEN}", "x_token": "hidden"}
+    tables = {"green_agent": green, "participants": [purple], "config": config}
+    store(tmp_path / "results", run_of(tables))
+    scenario = tmp_path / "scenario.toml"
+    scenario.write_text(tomli_w.dumps(tables))
+
+    named = () if stored else ("--scenario", scenario)
+    done = pack("latest", "-o", tmp_path / "board", "--results-dir", tmp_path / "results", *named)
+
+    assert done.exit_code == 2
+    told = [line.removeprefix("assay: ").partition(" holds a secret")[0] for line in done.stderr.splitlines() if line]
+    assert told == ["green: args[1]", "green: args[2]", "purple_agent: args[1]", "config.x_note", "config.x_token"]
+    assert "hidden" not in done.stderr
+    assert written(tmp_path / "board") == {}
+
+
+def test_two_runs_of_one_second_become_two_submissions(results: Path, tmp_path: Path) -> None:
+    other = run_of()
+    store(results, other.model_copy(update={"id": "20260101-000000-test-0001"}))
+    first, second = ("20260101-000000-test-0000", "20260101-000000-test-0001")
+
+    done = [pack(run, "-o", tmp_path / "board", "--results-dir", results) for run in (first, second, second, first)]
+
+    names = [one.stdout.splitlines()[0].rpartition("/")[2] for one in done]
+    later = NAME.replace("233543", "233544")
+    assert names == [f"{NAME}.toml", f"{later}.toml", f"{later}.toml", f"{NAME}.toml"]
+    assert len(written(tmp_path / "board")) == 6
+
+
 @pytest.mark.parametrize(
     ("given", "variable", "owner"), [("a", "b", "a"), (None, "b", "b"), ("x" * 39, None, "x" * 39)]
 )
@@ -263,7 +296,7 @@ def test_the_owner_can_come_from_gits_configuration(results: Path, tmp_path: Pat
         "GIT_CONFIG_KEY_0": "github.user",
         "GIT_CONFIG_VALUE_0": "jane-doe",
     }
-    git |= {"GITHUB_REPOSITORY_OWNER": None}
+    git |= {"GITHUB_REPOSITORY_OWNER": ""}
 
     done = pack("latest", "-o", tmp_path / "board", "--results-dir", results, owner=None, env=git)
 
@@ -286,7 +319,16 @@ def test_a_run_of_an_amber_scenario_is_packed_as_json5(results: Path, tmp_path: 
     assert json.loads(files[f"submissions/{NAME}.json5"]) == json.loads(made.read_text())
 
 
-@pytest.mark.parametrize("owner", ["../up", "a b", "-a", "a-", "x" * 40, "a/b", "ä"])
+def test_a_name_of_git_in_another_encoding_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gitconfig").write_bytes(b'[github]\n\tuser = "J\xe9r\xf4me"\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(ScenarioError, match=r"git config github.user\): letters, digits"):
+        owner_of(None, {})
+
+
+@pytest.mark.parametrize("owner", ["", "../up", "a b", "-a", "a-", "x" * 40, "a/b", "ä"])
 def test_an_owner_that_is_no_account_is_refused(owner: str) -> None:
     with pytest.raises(ScenarioError, match="letters, digits and - inside, at most 39"):
         owner_of(owner, {})

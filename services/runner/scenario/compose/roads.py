@@ -8,14 +8,11 @@ from urllib.parse import urlsplit
 
 from services.runner.environment import references, resolve
 from services.runner.failures import ScenarioError
-from services.runner.scenario.agents import REFERENCE, AgentSpec
-from services.runner.scenario.compose_file import Attachment, Dependency, Healthcheck, Service
-from services.runner.scenario.compose_values import literal, value
+from services.runner.scenario.agents import EGRESS, REFERENCE, AgentSpec, check_url
+from services.runner.scenario.compose.file import Attachment, Dependency, Healthcheck, Service, literal, value
 
 ENGINE: Final = "inference"
 ENGINE_PORT: Final = 8000
-EGRESS: Final = "egress"
-"""What an isolated agent calls the one container through which it reaches its model."""
 EGRESS_PORT: Final = 3128
 _HEALTH_PORT: Final = 3129
 EGRESS_NETWORK: Final = "egress-network"
@@ -60,6 +57,8 @@ def isolated_road(spec: AgentSpec, network: str) -> Road:
     if address == REFERENCE:
         return _to_engine()
     _check_elsewhere(spec.role, address)
+    if not address.isascii():
+        raise ScenarioError(f"{spec.role}: the address of its model is not ASCII: write the host as xn--...")
     if taken := [name for name in PROXY_NAMES if name in (spec.env or {})]:
         raise ScenarioError(f"{spec.role}: env {', '.join(taken)}: with --isolate the way out is ours to choose")
     through = f"http://{EGRESS}:{EGRESS_PORT}"
@@ -109,22 +108,20 @@ def _address(spec: AgentSpec) -> str | None:
             ' model_endpoint = "https://HOST/v1" instead'
         )
     found = {resolve(template, {}) for template in table.values()}
-    found |= set() if spec.model_endpoint is None else {spec.model_endpoint}
+    for address in sorted(found):
+        _check_url(spec.role, address)
+    if spec.model_endpoint is not None:
+        found.add(spec.model_endpoint)
     if len(found) > 1:
         raise ScenarioError(f"{spec.role}: --isolate lets one address through, got {', '.join(sorted(found))}")
-    for address in found - {REFERENCE}:
-        _check_url(spec.role, address)
     return next(iter(found), None)
 
 
 def _check_url(role: str, address: str) -> None:
     try:
-        parts = urlsplit(address)
-        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and "@" not in parts.netloc:
-            return
-    except ValueError:
-        pass
-    raise ScenarioError(f"{role}: the address of its model in env is no http or https URL without user info")
+        check_url(address)
+    except ValueError as error:
+        raise ScenarioError(f"{role}: the address of its model in env: {error}") from None
 
 
 def _check_elsewhere(role: str, address: str) -> None:

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isclose
+from math import isclose, isfinite
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -19,17 +19,27 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from services.contract.aggregation import aggregate
 from services.contract.assessment import Plan, PlannedTrial
 from services.contract.plan_record import PLAN, PlanRecord
-from services.contract.results import STREAMED_ONLY, AssessmentResult, SectionScore
+from services.contract.results import SCHEMA_VERSION, STREAMED_ONLY, AssessmentResult
 from services.runner.failures import RunnerError
+from services.runner.scenario import GREEN
 
 Object = dict[str, JsonValue]
 SHARDS: Final = "shards"
 SHARDS_MISSING: Final = "shards_missing"
 """Facts of a merged result: what it was made of, and the numbers of the shards that were not there."""
+GREEN_SERVICE: Final = "green-agent"
+"""What platforms call green in the provenance of a submission."""
 LARGEST: Final = 1_000_000
 """Trials of a plan, as green bounds them; as many shards are more than anybody has."""
-COUNTS: Final = ("planned", "counted", "score_sum", "score")
-"""Numbers of a section that must follow from the rows of its file."""
+LARGEST_INTEGER: Final = 2**63 - 1
+NUMBERS: Final = frozenset({"overall_score", "section_scores", "sections", "dataset_scores"})
+"""What of a result must follow from its plan and rows."""
+TOTALS: Final = ("num_planned", "num_successful", "outcomes", "complete", "coverage")
+"""The same of its metadata."""
+ESTIMATES: Final = frozenset({"interval_low", "interval_high", "measures", "by_stratum"})
+"""Made from the same rows, but another release may estimate in another way."""
+FAULTS_TOLD: Final = 5
+"""Of the numbers of one file; one changed row moves dozens."""
 
 
 class MergeError(RunnerError):
@@ -86,7 +96,9 @@ def read_shards(paths: Sequence[Path]) -> list[ShardFile]:
 def read_document(path: Path) -> Object:
     """The JSON object of a file. Raises MergeError naming the file."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+        text = path.read_text(encoding="utf-8")
+        raw = json.loads(text, parse_constant=_no_number, parse_int=_integer, parse_float=_fraction)
+        json.dumps(raw, ensure_ascii=False).encode()  # halves of surrogate pairs could be read but not written
     except OSError as error:
         raise MergeError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (ValueError, RecursionError) as error:
@@ -109,8 +121,18 @@ def provenance_beside(path: Path) -> tuple[Path, Object] | None:
     return None
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text[:20]} is no JSON number")
+
+
+def _integer(text: str) -> int:
+    number = int(text)
+    return number if abs(number) <= LARGEST_INTEGER else _no_number(text)
+
+
+def _fraction(text: str) -> float:
+    number = float(text)
+    return number if isfinite(number) else _no_number(text)
 
 
 def _objects_of(path: Path) -> list[ShardFile]:
@@ -148,6 +170,8 @@ def _shard(
 ) -> ShardFile:
     result = _result(item, source)
     facts = result.evaluation_metadata
+    if result.schema_version.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
+        raise MergeError(f"{source}: schema_version {result.schema_version!r}, this `assay` merges {SCHEMA_VERSION}")
     if facts.get(STREAMED_ONLY):
         raise MergeError(f"{source}: holds no rows, they were streamed: merge the results file that the runner wrote")
     if facts.get(SHARDS_MISSING):
@@ -200,6 +224,7 @@ def _image_digests(
     outside = _texts(beside[1].get("image_digests"))
     if outside is None:
         raise MergeError(f"{beside[0]}: image_digests: expected an object of service: digest")
+    outside = {GREEN if name == GREEN_SERVICE else name: digest for name, digest in outside.items()}
     for name in sorted(outside.keys() & (inside or {}).keys()):
         if inside is not None and outside[name] != inside[name]:
             raise MergeError(f"{source}: image of {name} is {inside[name]}, {beside[0]} says {outside[name]}")
@@ -275,24 +300,29 @@ def _row_faults(shard: ShardFile) -> Iterator[str]:
 def _number_faults(shard: ShardFile) -> Iterator[str]:
     """Numbers somebody changed, or rows: the one does not follow from the other any more."""
     again = aggregate(shard.plan, shard.result.results, metadata={})
-    stored = {section.section: section for section in shard.result.sections}
-    if stored.keys() != {section.section for section in again.sections}:
-        yield f"has sections {sorted(stored)}, its plan has {sorted(section.section for section in again.sections)}"
-        return
-    for section in again.sections:
-        kept = stored[section.section]
-        for name in (name for name in COUNTS if not _same(kept, section, name)):
-            yield f"{section.section}.{name} is {getattr(kept, name)}, its rows give {getattr(section, name)}"
-    told, given = shard.result.overall_score.score, again.overall_score.score
-    if not _close(told, given):
-        yield f"overall_score.score is {told}, its rows give {given}"
+    told, given = (result.model_dump(mode="json", include=set(NUMBERS)) for result in (shard.result, again))
+    told |= {name: shard.facts.get(name) for name in TOTALS}
+    given |= {name: again.evaluation_metadata[name] for name in TOTALS}
+    faults = [f"{place} is {here!r}, its rows give {there!r}" for place, here, there in _differences(told, given)]
+    yield from faults[:FAULTS_TOLD]
+    if len(faults) > FAULTS_TOLD:
+        yield f"{len(faults) - FAULTS_TOLD} more numbers do not follow from its rows"
 
 
-def _same(kept: SectionScore, again: SectionScore, name: str) -> bool:
-    return _close(getattr(kept, name), getattr(again, name))
+def _differences(told: JsonValue, given: JsonValue, place: str = "") -> Iterator[tuple[str, JsonValue, JsonValue]]:
+    """Where two values differ: place, the one, the other. Estimates are left out."""
+    if isinstance(given, dict) and isinstance(told, dict):
+        for name in (name for name in given if name not in ESTIMATES):
+            yield from _differences(told.get(name), given[name], f"{place}.{name}".lstrip("."))
+        yield from ((f"{place}.{name}", told[name], None) for name in told.keys() - given.keys() if told[name])
+    elif isinstance(given, list) and isinstance(told, list) and len(given) == len(told):
+        for number, (here, there) in enumerate(zip(told, given, strict=True)):
+            yield from _differences(here, there, f"{place}[{number}]")
+    elif not _same(told, given):
+        yield place, told, given
 
 
-def _close(first: float | None, second: float | None) -> bool:
-    if first is None or second is None:
-        return first is second
-    return isclose(first, second, rel_tol=1e-9, abs_tol=1e-9)
+def _same(first: JsonValue, second: JsonValue) -> bool:
+    if isinstance(first, float) and isinstance(second, float):
+        return isclose(first, second, rel_tol=1e-9, abs_tol=1e-9)
+    return first == second

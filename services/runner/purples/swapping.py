@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from services.contract.assessment import Plan
+from services.contract.secrets import redact
 from services.runner.failures import ExitCode, InterruptedRunError, RunnerError, ScenarioError
 from services.runner.interruption import Interruption, shared_interruption
 from services.runner.participants import start_faults, variables_for
@@ -97,7 +98,7 @@ async def _run(scenario: Scenario, options: RunOptions, stop: Interruption, turn
             with stop.watched():
                 outcome = await run_scenario(scenario, options, stop=stop)
         except RunnerError as error:
-            options.listener.says(f"{role}: {error}")
+            options.listener.says(f"{role} has no run: {redact(str(error)).splitlines()[0]}")
             return Swapped(role=role, outcome=None, error=error)
         return Swapped(role=role, outcome=outcome, error=outcome.error)
 
@@ -105,9 +106,7 @@ async def _run(scenario: Scenario, options: RunOptions, stop: Interruption, turn
 def _ended(role: str, run: asyncio.Task[Swapped]) -> Swapped:
     """What became of a run; one that a signal ended has no result of its own."""
     if run.cancelled():
-        return Swapped(
-            role=role, outcome=None, error=InterruptedRunError(f"{role} was interrupted before it had a plan")
-        )
+        return Swapped(role=role, outcome=None, error=InterruptedRunError(f"{role} was interrupted"))
     return run.result()
 
 

@@ -13,7 +13,7 @@ from services.contract.results import AssessmentResult, OverallScore, SectionSco
 from services.runner.comparison import Compared, Pair, object_of, pairs_of, pairs_table
 from services.runner.journal import Journal
 from services.runner.summary import aligned, summary_object
-from services.runner.swapping import Swapped, worst
+from services.runner.purples.swapping import Swapped, worst
 
 _HEAD = ("section", "purple", "score", "95 % interval", "coverage", "bounds", "n")
 _OVERALL = "overall"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.runner.failures import ScenarioError
-from services.runner.purples import read_purples, with_purples
+from services.runner.purples.reading import read_purples, with_purples
 from services.runner.scenario import AgentSpec, Scenario
 from services.runner.scenario.agents import ROLE
 

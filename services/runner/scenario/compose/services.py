@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from services.runner.scenario.agents import GREEN, AgentSpec
-from services.runner.scenario.compose_file import Attachment, Dependency, Healthcheck, Service
-from services.runner.scenario.compose_models import Road, environment_of, our_image
-from services.runner.scenario.compose_values import literal, needed
+from services.runner.scenario.agents import GREEN, AgentSpec, is_ours
+from services.runner.scenario.compose.file import Attachment, Dependency, Healthcheck, Service, literal, needed
+from services.runner.scenario.compose.roads import Road, environment_of, our_image
 
 Client = Literal["agentbeats", "assay"]
 
@@ -19,9 +18,9 @@ AGENT_NETWORK: Final = "agent-network"
 CLIENT_IMAGE: Final = "ghcr.io/agentbeats/agentbeats-client:v1.0.0"
 OUTPUT: Final = "output"
 A2A_SCENARIO: Final = "a2a-scenario.toml"
-OURS: Final = frozenset({"assay-green", "assay-purple", "assay-inference", "assay-sandbox", "assay-runner"})
 _CARD: Final = ".well-known/agent-card.json"
 _HEALTHY: Final = Dependency()
+_TOKEN_FLAG: Final = "--auth-token-env"  # noqa: S105 - a flag
 _EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - in a network of the project
 _APART: Final = f"{GREEN_SERVICE}.{AGENT_NETWORK}"
 """Name of green that exists on the client's network only, so that green listens on no network it shares with a participant."""
@@ -32,14 +31,11 @@ def service_name(spec: AgentSpec) -> str:
     return GREEN_SERVICE if spec.role == GREEN else spec.role
 
 
-def is_ours(image: str) -> bool:
-    """Whether an image is one of Assay's, by its name."""
-    return image.partition("@")[0].rpartition("/")[2].partition(":")[0] in OURS
-
-
 def agent_service(spec: AgentSpec, road: Road, networks: dict[str, Attachment], *, isolated: bool) -> Service:
-    """An agent from its image. `isolated`: its model is behind a gate."""
-    return _agent(spec, environment_of(spec, road, isolated=isolated), networks, depends_on=road.depends_on)
+    """A participant from its image. `isolated`: what it reaches is limited."""
+    service = _agent(spec, environment_of(spec, road, isolated=isolated), networks, depends_on=road.depends_on)
+    # Raw packets would reach any address of green, which is on other networks too.
+    return service if service.cap_drop or not isolated else service.model_copy(update={"cap_drop": ("NET_RAW",)})
 
 
 def green_service(spec: AgentSpec, road: Road, networks: dict[str, Attachment], waits_for: tuple[str, ...]) -> Service:
@@ -50,7 +46,18 @@ def green_service(spec: AgentSpec, road: Road, networks: dict[str, Attachment], 
     apart = len(networks) > 1
     attached = networks | ({AGENT_NETWORK: Attachment(aliases=(_APART,))} if apart else {})
     depends_on = {**dict.fromkeys(waits_for, _HEALTHY), **road.depends_on}
-    return _agent(spec, environment, attached, depends_on=depends_on, host=_APART if apart else None)
+    return _agent(_guarded(spec), environment, attached, depends_on=depends_on, host=_APART if apart else None)
+
+
+def _guarded(green: AgentSpec) -> AgentSpec:
+    """Green of ours asks for its token only when it is told to."""
+    if green.token_env is None or not is_ours(green.image or "") or any(map(_is_token_flag, green.args)):
+        return green
+    return green.model_copy(update={"args": (*green.args, _TOKEN_FLAG, green.token_env)})
+
+
+def _is_token_flag(argument: str) -> bool:
+    return argument.partition("=")[0] == _TOKEN_FLAG
 
 
 def _agent(
@@ -89,7 +96,9 @@ def _container_name(service: str) -> str | None:
 
 def _healthcheck(host: str, start_timeout: float | None) -> Healthcheck:
     test = ("CMD", "curl", "-f", f"http://{host}:{PORT}/{_CARD}")
-    return Healthcheck(test=test) if start_timeout is None else Healthcheck(test=test, start_period=f"{start_timeout}s")
+    if start_timeout is None:
+        return Healthcheck(test=test)
+    return Healthcheck(test=test, start_period=f"{round(start_timeout * 1000)}ms")
 
 
 def client_service(

@@ -12,7 +12,7 @@ import pytest
 
 from services.runner.journal import Journal
 from services.runner.scenario import Scenario
-from services.runner.swapping import copy_for
+from services.runner.purples.swapping import copy_for
 from tests.runner.support.processes import (
     ROOT,
     Stage,
@@ -168,7 +168,7 @@ def test_an_interrupt_while_agents_start_leaves_none_and_ends_with_code_130(stag
         _, errors = runner.communicate(timeout=60)
 
     assert runner.returncode == 130
-    assert "m was interrupted before it had a plan" in errors
+    assert "m was interrupted" in errors
     await_true(lambda: not any(map(alive, stage.pids())), what="every agent is gone")
     assert stage.pids() != []
 

@@ -13,9 +13,20 @@ from typing import Final
 import tomli_w
 from pydantic import JsonValue
 
+from services.runner.environment import references
 from services.runner.failures import ScenarioError
-from services.runner.scenario.agents import GREEN, REFERENCE, AgentSpec
-from services.runner.scenario.compose_agents import (
+from services.runner.scenario.agents import GREEN, REFERENCE, AgentSpec, is_ours
+from services.runner.scenario.compose.file import Attachment, ComposeFile, Network, Service
+from services.runner.scenario.compose.roads import (
+    EGRESS_NETWORK,
+    ENGINE,
+    Road,
+    engine,
+    is_here,
+    isolated_road,
+    shared_road,
+)
+from services.runner.scenario.compose.services import (
     A2A_SCENARIO,
     AGENT_NETWORK,
     CLIENT_SERVICE,
@@ -26,22 +37,10 @@ from services.runner.scenario.compose_agents import (
     agent_service,
     client_service,
     green_service,
-    is_ours,
     service_name,
 )
-from services.runner.scenario.compose_file import Attachment, ComposeFile, Network, Service
-from services.runner.scenario.compose_models import (
-    EGRESS_NETWORK,
-    ENGINE,
-    Road,
-    engine,
-    is_here,
-    isolated_road,
-    shared_road,
-)
-from services.runner.scenario.compose_values import secrets_in, unwritable_values
 from services.runner.scenario.model import Scenario
-from services.runner.scenario.variables import variables_of
+from services.runner.scenario.variables import secrets_in, variables_of
 
 COMPOSE: Final = "docker-compose.yml"
 ENV_EXAMPLE: Final = ".env.example"
@@ -97,18 +96,16 @@ class ComposeProject:
 
 def compose_project(scenario: Scenario, options: ComposeOptions) -> ComposeProject:
     """The project of a scenario whose ids are resolved. Raises ScenarioError with every fault."""
-    faults = [*_faults(scenario, options), *unwritable_values(scenario)]
+    faults = [*_faults(scenario, options), *_unwritable_values(scenario)]
     if not options.allow_literal_secrets:
         faults += (f"{fault}; or give --allow-literal-secrets" for fault in secrets_in(scenario))
     roads = _roads(scenario, options, faults)
-    if not faults:
-        compose = _compose(scenario, options, roads)
-        faults = list(_clashes(scenario, roads))
+    faults += _clashes(scenario, roads)
     if faults:
         raise ScenarioError(*faults)
     token = () if scenario.green.token_env is None else (scenario.green.token_env,)
     return ComposeProject(
-        compose=compose,
+        compose=_compose(scenario, options, roads),
         a2a_scenario=_a2a_scenario(scenario),
         variables=tuple(sorted({*token, *(variable.name for variable in variables_of(scenario))})),
         client=options.client,
@@ -136,6 +133,15 @@ def _faults(scenario: Scenario, options: ComposeOptions) -> Iterator[str]:
         )
     if options.client == "assay" and scenario.any_config:
         yield "--any-config says that green is not Assay's, and --client assay asks Assay's green only"
+
+
+def _unwritable_values(scenario: Scenario) -> Iterator[str]:
+    """A fault for every value that compose could not read again."""
+    for agent in scenario.agents():
+        for name, template in (agent.env or {}).items():
+            texts = [reference.default or reference.hint for reference in references(template)]
+            if any("\n" in text or "\r" in text for text in texts):
+                yield f"{agent.role}: env {name} has a default or hint of several lines, which compose does not read"
 
 
 def _roads(scenario: Scenario, options: ComposeOptions, faults: list[str]) -> dict[str, Road]:

@@ -1,7 +1,7 @@
 """Shards added up: one result from the results of all shards of a plan, with the numbers of the unsharded run. Pure.
 
 Nothing of the shards' own numbers is used: plan and rows are put together and counted as if they had come from one assessment
-(interop specification 4.3). Reading of files, and what each must hold alone, is `shard_files`.
+(interop specification 4.3). Reading of files, and what each must hold alone, is `shards`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from services.contract.results import AssessmentResult
 from services.runner.journal import RunRecord
 from services.runner.report.results_file import SHARD_KEYS
 from services.runner.report.view import Banner, labels
-from services.runner.shard_files import SHARDS, SHARDS_MISSING, MergeError, Object, ShardFile
+from services.runner.submissions.shards import SHARDS, SHARDS_MISSING, MergeError, Object, ShardFile
 
+NUMBERS_TOLD: Final = 20
+"""Of missing shards, in a sentence."""
 NOT_KNOWN: Final = "(missing shard)"
 """Task type of the trials that only a missing shard could name."""
 OF_ONE_SHARD: Final = frozenset(
@@ -214,6 +216,12 @@ def _crossing(shards: Sequence[ShardFile]) -> Iterator[str]:
             places.setdefault(trial.position, shard)
 
 
+def numbers_of(shards: Sequence[int]) -> str:
+    """Numbers of shards for a reader, who wants the first ones."""
+    more = f" and {len(shards) - NUMBERS_TOLD} more" if len(shards) > NUMBERS_TOLD else ""
+    return ", ".join(map(str, shards[:NUMBERS_TOLD])) + more
+
+
 def _missing(shards: Sequence[ShardFile]) -> list[int]:
     there = {shard.record.shard_index for shard in shards}
     return [index for index in range(shards[0].record.num_shards) if index not in there]
@@ -224,7 +232,7 @@ def _gaps(shards: Sequence[ShardFile], *, partial: bool) -> Iterator[str]:
     record, sources = shards[0].record, ", ".join(shard.source for shard in shards)
     lacking = _missing(shards)
     if lacking and not partial:
-        numbers = ", ".join(map(str, lacking))
+        numbers = numbers_of(lacking)
         yield f"{sources}: shard {numbers} of {record.num_shards} is missing; --partial merges what is there"
         return
     union = sorted((trial for shard in shards for trial in shard.record.trials), key=lambda trial: trial.position)
@@ -282,7 +290,7 @@ def _facts(shards: Sequence[ShardFile], computed: Mapping[str, JsonValue], missi
         "run_status": "complete" if computed["complete"] else "incomplete",
         "started_at": min(starts, default=None),
         "duration_s": sum(_number(shard.facts.get("duration_s")) or 0.0 for shard in shards),
-        "rescored": sum(int(_number(shard.facts.get("rescored")) or 0) for shard in shards),
+        "rescored": sum(n for shard in shards if isinstance(n := shard.facts.get("rescored"), int)),
         "models": [model for place, model in enumerate(models) if model not in models[:place]],
         "provenance": _provenance(shards),
         SHARDS: [_told(shard) for shard in shards],
@@ -336,7 +344,6 @@ def _number(value: JsonValue) -> float | None:
 
 def _status(shards: Sequence[ShardFile], result: AssessmentResult) -> str:
     """In the words of the platform: what a shard ended as carries over; missing shards show in coverage and bounds."""
-    if result.results and not any(section.counted for section in result.sections):
-        return "failed"
     told = {shard.status for shard in shards}
-    return next((word for word in _WORST if word in told), "completed")
+    planned, counted = (sum(getattr(section, name) for section in result.sections) for name in ("planned", "counted"))
+    return next((word for word in _WORST if word in told), "failed" if planned and not counted else "completed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.contract.aggregation import aggregate
-from services.contract.assessment import Plan
+from services.contract.assessment import Plan, plan_digest
 from services.contract.outcomes import Outcome
 from services.contract.printing import Printed
-from services.contract.results import AssessmentResult, TaskResult
+from services.contract.results import AssessmentResult, Section, TaskResult
 from services.runner.cli import main
-from services.runner.merging import Merged, merge
-from services.runner.shard_files import MergeError, read_shards
+from services.runner.submissions.merging import Merged, merge
+from services.runner.submissions.shards import MergeError, read_shards
 from tests.runner.support.shards import LONG, Document, document, rows_of, shard_of, whole_plan
 
 
@@ -47,17 +48,30 @@ def shards(count: int, **plan: Any) -> list[Document]:
     return [document(shard_of(whole, index, count)) for index in range(count)]
 
 
+def plan_of_one_section(*, tasks: int, trials: int) -> Plan:
+    """Means of data sets, of which one could not be loaded, one gave no task, and all are of one section."""
+    plan = whole_plan(tasks=tasks, trials=trials)
+    there = [benchmark.model_copy(update={"section": Section.CODE}) for benchmark in plan.benchmarks]
+    lost = there[0].model_copy(update={"name": "lost", "tasks": 0, "dataset_digest": "", "skipped": "no file"})
+    empty = there[0].model_copy(update={"name": "empty", "section": Section.MATH, "tasks": 0})
+    benchmarks = (*there, lost, empty)
+    trials_there = tuple(replace(trial, section=Section.CODE) for trial in plan.trials)
+    digest = plan_digest(seed=plan.seed, trials=trials_there, benchmarks=benchmarks)
+    new = {"digest": digest, "trials": trials_there, "benchmarks": benchmarks, "section_mean": "datasets", "k": (1, 2)}
+    return plan.model_copy(update=new | {"section_weights": {Section.CODE: 0.3}})
+
+
 def numbers(result: Document) -> Document:
     """Everything but the metadata, which tells of the shards."""
     return {name: result[name] for name in AssessmentResult.model_fields if name != "evaluation_metadata"}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 8), st.integers(1, 3), st.integers(1, 20), st.data())
 def test_merged_shards_are_the_whole_run_number_by_number(
     tasks: int, trials: int, count: int, data: st.DataObject
 ) -> None:
-    plan = whole_plan(tasks=tasks, trials=trials)
+    plan = data.draw(st.sampled_from([whole_plan, plan_of_one_section]))(tasks=tasks, trials=trials)
     ends = st.sampled_from([*Outcome, None])
     drawn = data.draw(st.fixed_dictionaries({trial.key: ends for trial in plan.trials}))
     dealt = [shard_of(plan, index, count) for index in range(count)]
@@ -188,6 +202,19 @@ def better_score(found: list[Document]) -> None:
     found[1]["results"][0]["results"][0]["score"] = 1.0
 
 
+def passed_after_all(found: list[Document]) -> None:
+    for row in found[1]["results"][0]["results"]:
+        row["passed"] = True
+
+
+def higher_bound(found: list[Document]) -> None:
+    found[1]["results"][0]["sections"][0]["lower"] = 99.0
+
+
+def newer_file(found: list[Document]) -> None:
+    found[1]["results"][0]["schema_version"] = "3.0"
+
+
 def strange_row(found: list[Document]) -> None:
     found[1]["results"][0]["results"][0]["task_id"] = "stranger"
 
@@ -248,7 +275,12 @@ def other_task(found: list[Document]) -> None:
         (changed("purple_agent", {"name": "Other", "version": "1"}), "1.json: agent 'Other 1', .*0.json has 'Scripted"),
         (no_rows, "1.json: holds no rows, they were streamed"),
         (no_plan, "1.json: has no evaluation_metadata.plan"),
-        (better_score, "1.json: .*score_sum is .*, its rows give"),
+        (better_score, "1.json: overall_score.score is .*, its rows give"),
+        (better_score, "1.json: 12 more numbers do not follow from its rows"),
+        (passed_after_all, r"1.json: section_scores.code.accuracy is .*, its rows give"),
+        (changed("outcomes.scored", 1), "1.json: outcomes.scored is 1, its rows give 2"),
+        (higher_bound, r"1.json: sections\[0\].lower is 99.0, its rows give"),
+        (newer_file, "1.json: schema_version '3.0', this `assay` merges 2."),
         (strange_row, "1.json: row '[a-z]+.stranger.0' is not in its plan"),
         (row_twice, "1.json: two rows for trial"),
         (fewer_trials, "1.json: its plan holds 1 trials, shard 1 of 4 has 2"),
@@ -279,15 +311,16 @@ def test_a_trial_in_two_shards_is_refused(tmp_path: Path) -> None:
 def test_image_digests_must_agree_with_provenance_files_and_with_each_other(tmp_path: Path, where: str) -> None:
     results, folder = tmp_path / "results", tmp_path / ("results" if where == "beside" else "submissions")
     paths = write(results, *shards(2))
-    digests = [{"green-agent": "r/g@sha256:1", "purple": f"r/p@sha256:{number}"} for number in (1, 2)]
+    digests = [{"green-agent": f"r/g@sha256:{number}", "purple": "r/p@sha256:1"} for number in (1, 2)]
     write(folder, *({"image_digests": known} for known in digests), name="{}.provenance.json")
 
-    with pytest.raises(MergeError, match=r"image of purple is r/p@sha256:2, .*0.json has r/p@sha256:1"):
+    with pytest.raises(MergeError, match=r"image of green is r/g@sha256:2, .*0.json has r/g@sha256:1"):
         merge(read_shards(paths))
 
     write(folder, *({"image_digests": digests[0]} for _ in digests), name="{}.provenance.json")
     facts = merge(read_shards(paths)).result.evaluation_metadata
-    assert facts["provenance"]["image_digests"] == digests[0]  # type: ignore[index,call-overload] # JSON
+    told = {"green": "r/g@sha256:1", "purple": "r/p@sha256:1"}
+    assert facts["provenance"]["image_digests"] == told  # type: ignore[index,call-overload] # JSON
 
 
 @pytest.mark.parametrize(
@@ -296,6 +329,9 @@ def test_image_digests_must_agree_with_provenance_files_and_with_each_other(tmp_
         ("{", "not JSON"),
         ("[]", "expected a JSON object, got a list"),
         ('{"score": NaN}', "not JSON (NaN is no JSON number)"),
+        ('{"score": 1e999}', "not JSON (1e999 is no JSON number)"),
+        ('{"score": 1' + "0" * 19 + "}", "not JSON (1" + "0" * 19 + " is no JSON number)"),
+        (r'{"status": "\ud800"}', "not JSON ('utf-8' codec can't encode"),
         ("{}", "no known form"),
         ('{"results": {}}', "no known form"),
         ('{"status": "failed", "results": []}', "holds no result (status 'failed')"),
@@ -333,3 +369,50 @@ def test_a_shard_that_was_cancelled_makes_the_merged_status_canceled(tmp_path: P
     first["status"] = "canceled"
 
     assert merged(tmp_path, first, second).document["status"] == "canceled"
+
+
+def test_a_provenance_file_and_the_record_inside_name_green_in_different_words(tmp_path: Path) -> None:
+    (content,) = shards(1)
+    facts_of(content)["provenance"]["image_digests"] = {"green": "r/g@sha256:1"}
+    paths = write(tmp_path, content)
+    write(tmp_path, {"image_digests": {"green-agent": "r/g@sha256:2"}}, name="{}.provenance.json")
+
+    with pytest.raises(MergeError, match=r"0.json: image of green is r/g@sha256:1, .* says r/g@sha256:2"):
+        read_shards(paths)
+
+
+def test_shards_without_any_row_have_failed_like_the_whole_run(tmp_path: Path) -> None:
+    plan = whole_plan()
+
+    found = merged(tmp_path, *(document(shard_of(plan, index, 2), []) for index in (0, 1)))
+
+    assert found.document["status"] == document(plan, [])["status"] == "failed"
+
+
+def test_many_missing_shards_are_told_in_one_short_line(tmp_path: Path) -> None:
+    (first, *_) = shards(100)
+
+    with pytest.raises(MergeError, match=r"shard 1, 2, .*, 20 and 79 more of 100 is missing; --partial merges"):
+        merged(tmp_path, first)
+
+
+def test_a_shard_is_not_overwritten_by_the_merged_result(tmp_path: Path) -> None:
+    paths = write(tmp_path, *shards(2))
+
+    done = CliRunner().invoke(main, ["merge", *map(str, paths), "-o", str(tmp_path / "." / "1.json")])
+
+    assert done.exit_code == 2
+    assert "is one of the files to merge" in done.stderr
+    assert json.loads(paths[1].read_text())["results"][0]["evaluation_metadata"]["shard_index"] == 1
+
+
+def test_sums_that_no_json_holds_are_an_error_with_the_files_name(tmp_path: Path) -> None:
+    first, second = shards(2)
+    for content in (first, second):
+        facts_of(content)["duration_s"] = 1.7e308
+    paths = write(tmp_path, first, second)
+
+    done = CliRunner().invoke(main, ["merge", *map(str, paths), "-o", str(tmp_path / "out.json")])
+
+    assert done.exit_code == 1
+    assert f"cannot write {tmp_path / 'out.json'}: something in it is none of JSON" in done.stderr

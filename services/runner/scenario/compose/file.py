@@ -1,4 +1,7 @@
-"""A compose file as types: what is written of it, and nothing else. The same project always gives the same text."""
+"""A compose file as types: what is written of it, and nothing else. The same project always gives the same text.
+
+Values of a scenario enter it as references or, through `literal`, as texts that compose leaves as they are.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from typing import Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict
+
+from services.runner.environment import Reference, parts_of
 
 _PLAIN: Final = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]+")
 _WIDTH: Final = 100_000
@@ -57,7 +62,7 @@ class Service(_Part):
     cpus: float | None = None
     mem_limit: str | None = None
     pids_limit: int | None = None
-    cap_drop: tuple[Literal["ALL"]] | None = None
+    cap_drop: tuple[Literal["ALL", "NET_RAW"]] | None = None
     cap_add: tuple[str, ...] | None = None
     security_opt: tuple[str, ...] = ("no-new-privileges:true",)
 
@@ -91,3 +96,24 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _text)
+
+
+def literal(text: str) -> str:
+    """A text that compose leaves as it is."""
+    return text.replace("$", "$$")
+
+
+def needed(name: str) -> str:
+    """A reference to a variable without which compose stops."""
+    return f"${{{name}:?set {name} in .env}}"
+
+
+def value(template: str) -> str:
+    """A value of `env`, for compose: `${NAME}` must be set, `${NAME:-default}` may be."""
+    return "".join(literal(part) if isinstance(part, str) else _reference(part) for part in parts_of(template))
+
+
+def _reference(reference: Reference) -> str:
+    if reference.default is not None:
+        return f"${{{reference.name}:-{literal(reference.default)}}}"
+    return f"${{{reference.name}:?{literal(reference.hint)}}}" if reference.hint else needed(reference.name)
