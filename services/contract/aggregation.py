@@ -12,10 +12,11 @@ Rules: finance specification 10, interop specification 6.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
-from typing import Final
+from typing import Final, Self
 
 from pydantic import JsonValue
 
@@ -98,13 +99,37 @@ def tally(trials: Iterable[PlannedTrial], rows: Mapping[str, TaskResult]) -> Tal
     )
 
 
-def aggregate(plan: Plan, rows: Sequence[TaskResult], *, metadata: Mapping[str, JsonValue]) -> AssessmentResult:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Assessed:
+    """A plan with the rows that exist, by trial key."""
+
+    plan: Plan
+    rows: Mapping[str, TaskResult]
+    by_benchmark: Mapping[str, Sequence[PlannedTrial]]
+    estimates: bool
+
+    @classmethod
+    def of(cls, plan: Plan, rows: Mapping[str, TaskResult], *, estimates: bool) -> Self:
+        """Trials grouped once: a plan may have as many data sets as trials."""
+        by_benchmark = _grouped(plan.trials, lambda trial: trial.benchmark)
+        return cls(plan=plan, rows=rows, by_benchmark=by_benchmark, estimates=estimates)
+
+    def interval(self, count: Tally, *names: str) -> estimators.Interval | None:
+        """95 % interval of a mean, 0..1, seeded by the names of what is counted."""
+        return count.interval(seed=derive(self.plan.seed, "interval", *names)) if self.estimates else None
+
+
+def aggregate(
+    plan: Plan, rows: Sequence[TaskResult], *, metadata: Mapping[str, JsonValue], estimates: bool = True
+) -> AssessmentResult:
     """The result of one assessment from its plan and whatever rows exist.
 
-    Raises ValueError when two rows claim one trial or a row is not in the plan: such a result would lie.
+    Without `estimates` there are no intervals, measures and strata, for who only checks the other numbers: they take most of
+    the time. Raises ValueError when two rows claim one trial or a row is not in the plan: such a result would lie.
     """
     by_key = _index(plan, rows)
-    sections = [_section(plan, section, by_key) for section in _active_sections(plan)]
+    told = _Assessed.of(plan, by_key, estimates=estimates)
+    sections = [_section(told, section) for section in _active_sections(plan)]
     overall = _overall(sections)
     whole = tally(plan.trials, by_key)
     outcomes = Counter(str(row.outcome) for row in rows)
@@ -130,16 +155,22 @@ def aggregate(plan: Plan, rows: Sequence[TaskResult], *, metadata: Mapping[str, 
     found = {section.section: section for section in sections}
     keys = [*AGENTBUSTERS_SECTIONS, *(section for section in found if section not in AGENTBUSTERS_SECTIONS)]
     return AssessmentResult(
-        version=version("assay"),
+        version=_release(),
         overall_score=overall,
         section_scores={key: found.get(key) for key in keys},
         sections=[section.model_copy(update={"sub_scores": {}}) for section in sections],
-        dataset_scores=_datasets(plan, by_key),
+        dataset_scores=_datasets(told),
         evaluation_metadata=facts | dict(metadata),
         config_summary=_summary(plan),
         shortfalls=[shortfall.model_dump() for shortfall in plan.shortfalls],
         results=[row.model_copy(update={"transcript": None}) for row in _in_plan_order(plan, by_key)],
     )
+
+
+@cache
+def _release() -> str:
+    """Read once: a file a time costs more than the counting of a small result."""
+    return version("assay")
 
 
 def grade(score: float) -> str:
@@ -209,13 +240,14 @@ class _Mean:
     interval: estimators.Interval | None
 
 
-def _section(plan: Plan, section: Section, by_key: Mapping[str, TaskResult]) -> SectionScore:
-    trials = _trials_of(plan, section)
+def _section(told: _Assessed, section: Section) -> SectionScore:
+    plan, by_key = told.plan, told.rows
+    trials = [trial for trial in plan.trials if trial.section is section]
     count = tally(trials, by_key)
     weights = {name: plan.section_weights.get(name, 0.0) for name in _active_sections(plan)}
     total = sum(weights.values())
     weight = weights[section] / total if total else 1 / len(weights)
-    mean = _section_mean(plan, section, count, by_key)
+    mean = _section_mean(told, section, count)
     score = None if mean.score is None else 100 * mean.score
     benchmarks = [benchmark for benchmark in plan.benchmarks if benchmark.section is section and benchmark.tasks]
     names = [name for benchmark in benchmarks for name in benchmark.sub_scores]
@@ -239,31 +271,31 @@ def _section(plan: Plan, section: Section, by_key: Mapping[str, TaskResult]) -> 
     )
 
 
-def _section_mean(plan: Plan, section: Section, count: Tally, by_key: Mapping[str, TaskResult]) -> _Mean:
+def _section_mean(told: _Assessed, section: Section, count: Tally) -> _Mean:
     """The mean over tasks, or over the means of data sets. A skipped data set may hold anything: it opens the bounds."""
-    skipped = [b for b in plan.benchmarks if b.section is section and b.skipped]
-    if plan.section_mean == "datasets":
-        return _mean_of_datasets(plan, section, by_key)
+    if told.plan.section_mean == "datasets":
+        return _mean_of_datasets(told, section)
+    skipped = any(b.section is section and b.skipped for b in told.plan.benchmarks)
     return _Mean(
         score=count.mean,
         lower=0.0 if skipped else count.lower,
         upper=1.0 if skipped else count.upper,
-        interval=count.interval(seed=derive(plan.seed, "interval", section)),
+        interval=told.interval(count, section),
     )
 
 
-def _mean_of_datasets(plan: Plan, section: Section, by_key: Mapping[str, TaskResult]) -> _Mean:
+def _mean_of_datasets(told: _Assessed, section: Section) -> _Mean:
     lower, upper, scores = [], [], []
     estimates: list[estimators.Estimate] = []
-    for benchmark in (b for b in plan.benchmarks if b.section is section):
-        count = tally([trial for trial in plan.trials if trial.benchmark == benchmark.name], by_key)
+    for benchmark in (b for b in told.plan.benchmarks if b.section is section):
+        count = tally(told.by_benchmark.get(benchmark.name, ()), told.rows)
         if not count.planned and not benchmark.skipped:
             continue
         lower.append(0.0 if benchmark.skipped else count.lower)
         upper.append(1.0 if benchmark.skipped else count.upper)
         if count.mean is not None:
             scores.append(count.mean)
-            interval = count.interval(seed=derive(plan.seed, "interval", benchmark.name))
+            interval = told.interval(count, benchmark.name)
             estimates += (
                 [] if interval is None else [estimators.Estimate(weight=1.0, mean=count.mean, interval=interval)]
             )
@@ -317,18 +349,21 @@ def _overall_interval(scored: Sequence[SectionScore]) -> estimators.Interval | N
     return estimators.weighted_interval(estimates) if estimates else None
 
 
-def _trials_of(plan: Plan, section: Section) -> list[PlannedTrial]:
-    return [trial for trial in plan.trials if trial.section is section]
+def _grouped(trials: Iterable[PlannedTrial], name: Callable[[PlannedTrial], str]) -> dict[str, list[PlannedTrial]]:
+    groups: dict[str, list[PlannedTrial]] = defaultdict(list)
+    for trial in trials:
+        groups[name(trial)].append(trial)
+    return dict(groups)
 
 
-def _datasets(plan: Plan, by_key: Mapping[str, TaskResult]) -> dict[str, DatasetScore]:
+def _datasets(told: _Assessed) -> dict[str, DatasetScore]:
     scores: dict[str, DatasetScore] = {}
-    for benchmark in plan.benchmarks:
-        trials = [trial for trial in plan.trials if trial.benchmark == benchmark.name]
-        count = tally(trials, by_key)
-        if not count.planned:
+    for benchmark in told.plan.benchmarks:
+        trials = told.by_benchmark.get(benchmark.name, ())
+        if not trials:
             continue
-        interval = count.interval(seed=derive(plan.seed, "interval", benchmark.name))
+        count = tally(trials, told.rows)
+        interval = told.interval(count, benchmark.name)
         scores[benchmark.name] = DatasetScore(
             section=benchmark.section,
             score=None if count.mean is None else 100 * count.mean,
@@ -339,9 +374,9 @@ def _datasets(plan: Plan, by_key: Mapping[str, TaskResult]) -> dict[str, Dataset
             upper=100 * count.upper,
             interval_low=None if interval is None else 100 * interval.low,
             interval_high=None if interval is None else 100 * interval.high,
-            measures=_measures(plan, benchmark.name, trials, by_key),
-            by_stratum=_by_stratum(plan, benchmark.name, trials, by_key),
-            scored_by=_scored_by(trials, by_key),
+            measures=_measures(told.plan, benchmark.name, trials, told.rows) if told.estimates else None,
+            by_stratum=_by_stratum(told, benchmark.name, trials) if told.estimates else {},
+            scored_by=_scored_by(trials, told.rows),
         )
     return scores
 
@@ -362,17 +397,15 @@ def _measures(
     return measures(trials, by_key, k=plan.k, seed=derive(plan.seed, "measures", name))
 
 
-def _by_stratum(
-    plan: Plan, name: str, trials: Sequence[PlannedTrial], by_key: Mapping[str, TaskResult]
-) -> dict[str, Measure]:
-    strata = sorted({trial.stratum for trial in trials})
+def _by_stratum(told: _Assessed, name: str, trials: Sequence[PlannedTrial]) -> dict[str, Measure]:
+    strata = _grouped(trials, lambda trial: trial.stratum)
     if len(strata) < 2:
         return {}
     found = {}
-    for stratum in strata:
-        count = tally([trial for trial in trials if trial.stratum == stratum], by_key)
-        interval = count.interval(seed=derive(plan.seed, "interval", name, stratum))
-        tasks = len({trial.task_id for trial in trials if trial.stratum == stratum})
+    for stratum in sorted(strata):
+        count = tally(strata[stratum], told.rows)
+        interval = told.interval(count, name, stratum)
+        tasks = len({trial.task_id for trial in strata[stratum]})
         found[stratum] = Measure(
             value=count.mean,
             n=len(count.task_scores),

@@ -17,9 +17,9 @@ from services.runner.failures import ExitCode, RunnerError
 if TYPE_CHECKING:
     from services.runner.fitness import Doctor
     from services.runner.journal import Journal
+    from services.runner.purples.swapping import Swapped
     from services.runner.report import Report
     from services.runner.run import RunOptions, RunOutcome
-    from services.runner.purples.swapping import Swapped
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])

@@ -5,8 +5,8 @@ Tasks differ more than agents do, and in trading most of a scenario's result is 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from statistics import fmean
@@ -23,11 +23,13 @@ from services.runner.journal import RunRecord
 from services.runner.summary import aligned
 
 OVERALL: Final = "all tasks"
+_ROUNDING: Final = 1e-9
+"""Points by which equal differences may seem to differ."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """First minus second over the tasks both were counted in; points of 100. None without such a task."""
+    """First minus second over the tasks both have a score for in every trial; points of 100. None without such a task."""
 
     benchmark: str
     first: float | None
@@ -35,7 +37,8 @@ class Difference:
     difference: float | None
     low: float | None
     high: float | None
-    """95 % interval of the difference, by bootstrap over tasks; None for fewer than two, which show no spread."""
+    """95 % interval of the difference, by bootstrap over tasks; None where all differ alike or there is but one: the spread
+    is unknown then, not zero."""
     tasks: int
     better: int
     """Tasks in which the first scored more."""
@@ -43,7 +46,8 @@ class Difference:
     rsr: float | None
     """Share of what the second left to gain that the first gained, per cent; None when nothing was left."""
     left_out: int
-    """Tasks that one of the two has no score for."""
+    """Tasks in which one of the two lacks the score of a trial. A mean over the others would reward whoever loses the
+    trials that go badly."""
 
 
 def compare(
@@ -55,9 +59,10 @@ def compare(
             f"run {first.id} has plan {first.plan.digest}, run {second.id} has {second.plan.digest}: only runs of one plan"
             " are compared task by task"
         )
-    one, other = _task_scores(first_rows), _task_scores(second_rows)
+    trials = Counter((trial.benchmark, trial.task_id) for trial in first.plan.trials)
+    one, other = _task_scores(first_rows, trials), _task_scores(second_rows, trials)
     planned: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for benchmark, task_id in dict.fromkeys((trial.benchmark, trial.task_id) for trial in first.plan.trials):
+    for benchmark, task_id in trials:
         planned[benchmark].append((benchmark, task_id))
     groups = {**planned, OVERALL: [key for keys in planned.values() for key in keys]}
     found = []
@@ -109,7 +114,8 @@ def pairs_table(pairs: Sequence[Pair]) -> str:
         for pair in pairs
         for row in shown(pair)
     ]
-    return "\n".join([*aligned([head, *body]), *_warning(pairs, len(body))])
+    left_out = _left_out(row for pair in pairs for row in pair.differences)
+    return "\n".join([*aligned([head, *body]), *_warning(pairs, len(body)), *left_out])
 
 
 def shown(pair: Pair) -> Sequence[Difference]:
@@ -143,7 +149,18 @@ def table_of(found: Sequence[Difference], names: tuple[str, str]) -> str:
         )
         for row in found
     ]
-    return "\n".join([f"first   {names[0]}", f"second  {names[1]}", "", *aligned([head, *body])])
+    return "\n".join([f"first   {names[0]}", f"second  {names[1]}", "", *aligned([head, *body]), *_left_out(found)])
+
+
+def _left_out(found: Iterable[Difference]) -> list[str]:
+    if not any(row.left_out for row in found):
+        return []
+    return [
+        (
+            "Tasks left out lack a score of one of the two. Without them the difference may flatter whoever lost them;"
+            " `assay resume` brings what is missing."
+        )
+    ]
 
 
 def object_of(found: Sequence[Difference], names: tuple[str, str]) -> dict[str, JsonValue]:
@@ -159,18 +176,19 @@ def _interval(row: Difference) -> str:
     return "unknown" if row.low is None or row.high is None else f"{row.low:+.1f}..{row.high:+.1f}"
 
 
-def _task_scores(rows: Iterable[TaskResult]) -> dict[tuple[str, str], float]:
-    """Mean over the counted trials of each task, 0..1."""
+def _task_scores(rows: Iterable[TaskResult], trials: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], float]:
+    """Mean over the trials of each task of which all are counted, 0..1."""
     scores: dict[tuple[str, str], list[float]] = defaultdict(list)
     for row in rows:
         if POLICY[row.outcome].counts and row.score is not None:
             scores[row.benchmark, row.task_id].append(row.score)
-    return {key: fmean(found) for key, found in scores.items()}
+    return {key: fmean(found) for key, found in scores.items() if len(found) == trials.get(key)}
 
 
 def _difference(name: str, pairs: Sequence[tuple[float, float]], *, left_out: int, seed: int) -> Difference:
     gaps = [100 * (one - other) for one, other in pairs]
-    interval = bootstrap_mean(gaps, seed=derive(seed, "difference", name)) if len(gaps) > 1 else None
+    spread = max(gaps, default=0.0) - min(gaps, default=0.0)
+    interval = bootstrap_mean(gaps, seed=derive(seed, "difference", name)) if spread > _ROUNDING else None
     first = 100 * fmean(one for one, _ in pairs) if pairs else None
     second = 100 * fmean(other for _, other in pairs) if pairs else None
     return Difference(

@@ -18,6 +18,7 @@ from pydantic import JsonValue
 from services.contract.a2a.client import AgentClient
 from services.contract.assessment import Plan
 from services.contract.outcomes import POLICY
+from services.contract.secrets import MASK
 from services.runner.execution import Execution, ask_plan
 from services.runner.failures import (
     AgentLostError,
@@ -25,6 +26,7 @@ from services.runner.failures import (
     InterruptedRunError,
     PlanChangedError,
     RunnerError,
+    RunTimeoutError,
     ScenarioError,
 )
 from services.runner.fitness import KEY, Doctor
@@ -36,7 +38,7 @@ from services.runner.participants.logs import Echo
 from services.runner.progress import Listener
 from services.runner.provenance import gather
 from services.runner.report import Report, write_report
-from services.runner.scenario import Scenario
+from services.runner.scenario import GREEN, Scenario
 
 ISOLATED: Final = "isolated"
 """Of the provenance: the agents ran with `--isolate`, and do so again when the run is resumed."""
@@ -87,14 +89,15 @@ async def run_scenario(scenario: Scenario, options: RunOptions, *, stop: Interru
     stop = stop or interruption()
     run_id = new_run_id(scenario.name)
     variables = variables_for(scenario, options.env_file)
+    safe = guarded(scenario)
     async with AsyncExitStack() as stack:
         journal = Journal.open(options.results_dir)
         stack.callback(journal.close)
         stack.enter_context(run_lock(options.results_dir / run_id))
         try:
-            async with agents_of(guarded(scenario), run_id, options, variables) as agents:
+            async with agents_of(safe, run_id, options, variables) as agents:
                 client = await stack.enter_async_context(client_of(scenario, agents))
-                request: Json = {"participants": dict(agents.participant_urls), "config": scenario.config}
+                request: Json = {"participants": dict(agents.participant_urls), "config": safe.asked_config()}
                 plan, fitness = await _planned(client, request, scenario, agents, options)
                 run = RunRecord(
                     id=run_id,
@@ -133,12 +136,13 @@ async def resume_run(reference: str, options: RunOptions, *, agents_now: Scenari
         if kept == len(run.plan.trials):
             options.listener.says(f"run {run.id} lacks nothing")
             return await conclude(journal, run.id, options, None)
-        scenario = agents_now or Scenario.model_validate(run.scenario)
+        scenario = agents_now or _stored_scenario(run)
         options = replace(options, isolate=run.provenance.get(ISOLATED) is True)
         variables = variables_for(scenario, options.env_file)
-        async with agents_of(guarded(scenario), run.id, options, variables) as agents:
+        safe = guarded(scenario)
+        async with agents_of(safe, run.id, options, variables) as agents:
             client = await stack.enter_async_context(client_of(scenario, agents))
-            request: Json = {"participants": dict(agents.participant_urls), "config": scenario.config}
+            request: Json = {"participants": dict(agents.participant_urls), "config": safe.asked_config()}
             plan, fitness = await _planned(client, request, scenario, agents, options)
             _check_plan(run, plan)
             await asyncio.to_thread(
@@ -147,6 +151,27 @@ async def resume_run(reference: str, options: RunOptions, *, agents_now: Scenari
             again = run.model_copy(update={"request": request})
             error = await _execute(again, client=client, agents=agents, journal=journal, options=options, stop=stop)
         return await conclude(journal, run.id, options, error)
+
+
+def _stored_scenario(run: RunRecord) -> Scenario:
+    """Raises ScenarioError for a command that held a secret: it was not stored, so it cannot be started as it was."""
+    scenario = Scenario.model_validate(run.scenario)
+    masked = [
+        agent.role
+        for agent in scenario.agents()
+        if any(
+            MASK in text for text in (agent.cmd or "", agent.endpoint or "", agent.model_endpoint or "", *agent.args)
+        )
+    ]
+    if masked:
+        raise ScenarioError(
+            *(
+                f"{role}: its command, arguments or address held a secret, which is never stored, so run {run.id} cannot be"
+                " resumed: run it anew with the secret in a variable (--purple-env NAME, or the env table)"
+                for role in masked
+            )
+        )
+    return scenario
 
 
 def _provenance(scenario: Scenario, agents: Agents, variables: dict[str, str], options: RunOptions) -> Json:
@@ -160,7 +185,9 @@ async def dry_run(scenario: Scenario, options: RunOptions) -> Plan:
     run_id = new_run_id(scenario.name)
     variables = variables_for(scenario, options.env_file)
     async with agents_of(scenario, run_id, options, variables) as agents, client_of(scenario, agents) as client:
-        return await ask_plan(client, {"participants": dict(agents.participant_urls), "config": scenario.config})
+        return await ask_plan(
+            client, {"participants": dict(agents.participant_urls), "config": scenario.asked_config()}
+        )
 
 
 async def serve_only(scenario: Scenario, options: RunOptions) -> NoReturn:
@@ -222,7 +249,7 @@ async def client_of(scenario: Scenario, agents: Agents) -> AsyncIterator[AgentCl
     client = AgentClient(
         agents.green_url,
         concurrency=4,
-        token=agents.green_token,
+        token=agents.tokens.get(GREEN),
         a2a_version=scenario.green.a2a_version,
         follow_card_url=scenario.green.card_url == "follow",
     )
@@ -257,6 +284,8 @@ async def conclude(journal: Journal, run_id: str, options: RunOptions, error: Ru
     """Store how the run ended and write the report."""
     planned = len(journal.run(run_id).plan.trials)
     counted = sum(POLICY[row.outcome].counts for row in journal.rows(run_id))
+    if counted == planned and isinstance(error, RunTimeoutError | InterruptedRunError):
+        error = None  # it came too late to cost a trial
     status, exit_code = _status(error, complete=counted == planned)
     try:
         journal.finish(run_id, status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import signal
 import sys
 from collections import OrderedDict
@@ -29,6 +30,7 @@ class Executor(AgentExecutor):
     def __init__(self) -> None:
         self._client = httpx.AsyncClient(timeout=MODEL_TIMEOUT_S)
         self._conversations: OrderedDict[str, tuple[Conversation, asyncio.Lock]] = OrderedDict()
+        self._forgotten: set[str] = set()
 
     async def execute(self, context: RequestContext, event_queue: EventQueue) -> None:
         """Answer one message. A failure of the model ends the task as failed; its text is never sent as an answer."""
@@ -40,13 +42,16 @@ class Executor(AgentExecutor):
             await updater.reject(updater.new_agent_message([new_text_part("the message has no text")]))
             return
         await updater.start_work()
-        conversation, turn = self._conversation(context.context_id)
         try:
+            conversation, turn = self._conversation(context.context_id)
             async with turn:
                 answer = await conversation.answer(question)
-        except ModelError as error:
-            told = updater.new_agent_message([new_text_part(str(error))])
-            facts = {"assay/outcome": error.outcome, "assay/fault": error.kind}
+        except Exception as error:  # without an end of its task, a peer would wait for ever
+            fault = error if isinstance(error, ModelError) else ModelError("agent_error", "internal", "internal error")
+            if fault is not error:
+                logging.getLogger("uvicorn.error").exception("the agent failed")
+            told = updater.new_agent_message([new_text_part(str(fault))])
+            facts = {"assay/outcome": fault.outcome, "assay/fault": fault.kind}
             await updater.update_status(TaskState.TASK_STATE_FAILED, told, metadata=facts)
             return
         await updater.add_artifact([new_text_part(answer)], artifact_id="reply", name="reply", last_chunk=True)
@@ -57,10 +62,12 @@ class Executor(AgentExecutor):
         await TaskUpdater(event_queue, context.task_id, context.context_id).cancel()
 
     def _conversation(self, context_id: str) -> tuple[Conversation, asyncio.Lock]:
+        if context_id in self._forgotten:  # never silently from the beginning
+            raise ModelError("agent_error", "context_expired", "the conversation is forgotten: begin a new one")
         found = self._conversations.pop(context_id, None) or (Conversation(self._client), asyncio.Lock())
         self._conversations[context_id] = found
         if len(self._conversations) > MOST_CONVERSATIONS:
-            self._conversations.popitem(last=False)
+            self._forgotten.add(self._conversations.popitem(last=False)[0])
         return found
 
 
@@ -94,7 +101,14 @@ def main() -> None:
     host = "127.0.0.1" if given.host in {"0.0.0.0", "::"} else given.host
     url = (given.card_url or f"http://{host}:{given.port}").rstrip("/") + "/"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn stops first, then repeats the signal
-    uvicorn.run(build_app(url), host=given.host, port=given.port, timeout_graceful_shutdown=20, timeout_keep_alive=75)
+    uvicorn.run(
+        build_app(url),
+        host=given.host,
+        port=given.port,
+        limit_concurrency=1024,  # one more is told HTTP 503
+        timeout_graceful_shutdown=20,
+        timeout_keep_alive=75,
+    )
 
 
 if __name__ == "__main__":

@@ -15,12 +15,16 @@ from server import build_app
 
 
 class Model(BaseHTTPRequestHandler):
-    """Says how many messages it was sent; a question about money gets HTTP 402."""
+    """Says how many messages it was sent; a question that is a number gets it as HTTP status."""
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"]
-        status = 402 if "money" in asked[-1]["content"] else 200
-        body = json.dumps({"choices": [{"message": {"content": f"{len(asked)} messages"}}]}).encode()
+        question = asked[-1]["content"]
+        status = int(question) if question.isdigit() else 200
+        said = "\ud800" if question == "half a letter" else f"{len(asked)} messages"
+        body = json.dumps({"choices": [{"message": {"content": said}}]}).encode()
+        if question == "too long":
+            status, body = 400, b"This model's maximum context length is 10 tokens."
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -87,12 +91,35 @@ class AgentTest(unittest.IsolatedAsyncioTestCase):
         assert said == ["2 messages", "4 messages", "2 messages"]
 
     async def test_a_failing_model_fails_the_task_and_says_whose_fault_it_is(self) -> None:
-        failed = await self.ask("about money")
+        cases = [
+            *(("infra_error", f"http_{status}", str(status)) for status in (402, 404, 520)),
+            ("agent_error", "http_400", "400"),
+            ("infra_error", "context_overflow", "too long"),
+            ("infra_error", "model_protocol", "half a letter"),
+            ("agent_error", "context_too_large", "x" * 2**23),
+        ]
+        for outcome, fault, question in cases:
+            with self.subTest(fault=fault):
+                failed = await self.ask(question)
 
-        assert failed["status"]["state"] == "TASK_STATE_FAILED"
-        assert "artifacts" not in failed
-        assert failed["metadata"] == {"assay/outcome": "infra_error", "assay/fault": "http_402"}
+                assert failed["status"]["state"] == "TASK_STATE_FAILED"
+                assert "artifacts" not in failed
+                assert failed["metadata"] == {"assay/outcome": outcome, "assay/fault": fault}
         assert answer_of(await self.ask("again")) == "2 messages"
+
+    async def test_a_mistake_in_the_agent_fails_the_task_and_tells_nothing_else(self) -> None:
+        with patch.dict(os.environ, PURPLE_LLM_TEMPERATURE="warm"), self.assertLogs("uvicorn.error"):
+            failed = await self.ask("hello")
+
+        assert failed["metadata"] == {"assay/outcome": "agent_error", "assay/fault": "internal"}
+        assert failed["status"]["message"]["parts"] == [{"text": "internal error"}]
+
+    async def test_a_forgotten_conversation_never_begins_again_in_silence(self) -> None:
+        with patch("server.MOST_CONVERSATIONS", 1):
+            first, _, again = [await self.ask("hello", context) for context in ("one", "two", "one")]
+
+        assert answer_of(first) == "2 messages"
+        assert again["metadata"] == {"assay/outcome": "agent_error", "assay/fault": "context_expired"}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from services.runner.participants import StartOptions, guarded, start_agents
-from services.runner.purples.reading import bundled_green, with_purples
+from services.runner.purples.reading import bundled_green
 from services.runner.scenario import Scenario
 from tests.support.processes import BIN
 from tests.support.raw_agents import raw_agent, replies
@@ -20,7 +20,7 @@ async def test_an_agent_that_speaks_0_3_only_is_compared_with_our_own_on_one_pla
     async with raw_agent("0.3", replies("42")) as old:
         process = await asyncio.create_subprocess_exec(
             BIN / "assay", "run", "--purple", f"old={old.url}", "--purple", "new=purple-agent serve --baseline constant:42",
-            "--parallel-purples", "2", "--num-tasks", "3", "--json", "-o", "out.json",
+            "--parallel-purples", "2", "--num-tasks", "2", "--json", "-o", "out.json",
             cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         output, errors = await process.communicate()
@@ -31,7 +31,7 @@ async def test_an_agent_that_speaks_0_3_only_is_compared_with_our_own_on_one_pla
     assert [run["purple"] for run in told["runs"]] == ["old", "new"]
     assert scores[0] == scores[1]
     (pair,) = told["comparisons"]
-    assert (pair["first"], pair["second"], pair["differences"][-1]["tasks"]) == ("old", "new", 3)
+    assert (pair["first"], pair["second"], pair["differences"][-1]["tasks"]) == ("old", "new", 2)
     assert {row["difference"] for row in pair["differences"]} == {0.0}
     assert old.calls != []
     assert set(old.calls) == {"send"}
@@ -40,8 +40,7 @@ async def test_an_agent_that_speaks_0_3_only_is_compared_with_our_own_on_one_pla
 
 
 async def test_only_the_runner_may_ask_the_green_that_was_started_for_a_run(tmp_path: Path) -> None:
-    bare = Scenario(name="t", green=bundled_green(None), participants=())
-    scenario = guarded(with_purples(bare, ["purple-agent serve --baseline constant"], []))
+    scenario = guarded(Scenario(name="t", green=bundled_green(None), participants=()))
     options = StartOptions(
         run_id="t", log_folder=tmp_path / "logs", state_folder=tmp_path, variables=dict(os.environ), start_timeout_s=60
     )
@@ -50,7 +49,9 @@ async def test_only_the_runner_may_ask_the_green_that_was_started_for_a_run(tmp_
 
     async with start_agents(scenario, options) as agents, httpx.AsyncClient(trust_env=False, timeout=30) as client:
         stranger = await client.post(agents.green_url, json=body)
-        ours = await client.post(agents.green_url, json=body, headers={"Authorization": f"Bearer {agents.green_token}"})
+        ours = await client.post(
+            agents.green_url, json=body, headers={"Authorization": f"Bearer {agents.tokens['green']}"}
+        )
 
     assert stranger.status_code == 401
     assert ours.status_code == 200

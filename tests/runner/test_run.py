@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from services.runner.failures import RunTimeoutError
 from services.runner.journal import Journal
+from services.runner.progress import listener_for
+from services.runner.run import RunOptions, conclude
 from tests.runner.support.mounts import read_only, small_disk
 from tests.runner.support.processes import Stage, alive, await_line, await_true, make_stage
-from tests.runner.support.rows import make_plan, make_run
+from tests.runner.support.rows import make_plan, make_row, make_run
 
 KEYS = [trial.key for trial in make_plan(tasks=4).trials]
 
@@ -89,6 +92,35 @@ def test_trials_that_could_not_be_scored_end_the_run_with_code_1_and_resume_repe
     assert second.returncode == 0, second.stderr
     assert stage.ran() == [KEYS[2]]
     assert only_result(stage)[1]["evaluation_metadata"]["outcomes"] == {"agent_error": 1, "scored": 7}
+
+
+def test_a_run_whose_command_held_a_secret_is_not_resumed_with_a_mask_in_its_place(stage: Stage) -> None:
+    run = make_run(make_plan(tasks=1))
+    secret = "sk-" + "b" * 24
+    purple = {"role": "purple", "cmd": f"python a.py --key {secret}", "endpoint": "http://127.0.0.1:9/"}
+    journal = Journal.open(stage.results)
+    journal.create_run(run.model_copy(update={"scenario": {**run.scenario, "participants": [purple]}}))
+    journal.close()
+
+    done = stage.assay("resume", "latest")
+
+    assert done.returncode == 2
+    assert "purple: its command, arguments or address held a secret, which is never stored" in done.stderr
+    assert "run it anew with the secret in a variable" in done.stderr
+
+
+async def test_time_that_is_up_when_every_trial_is_scored_costs_nothing(tmp_path: Path) -> None:
+    run = make_run(make_plan(tasks=1))
+    journal = Journal.open(tmp_path)
+    journal.create_run(run)
+    journal.record_all(run.id, [make_row(trial) for trial in run.plan.trials])
+    options = RunOptions(results_dir=tmp_path, listener=listener_for(quiet=True))
+
+    ended = await conclude(journal, run.id, options, RunTimeoutError("the 1 s given to the run have passed"))
+    status = journal.run(run.id).status
+    journal.close()
+
+    assert (ended.exit_code, ended.error, status) == (0, None, "complete")
 
 
 def test_resuming_a_complete_run_starts_nothing(stage: Stage) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from services.contract.a2a.client import AgentClient
+from services.contract.outcomes import AgentFailure, Outcome
 from tests.support.engine import running_engine
 from tests.support.processes import BIN, service
 from tests.templates.purple_process import PURPLE, purple_template
@@ -38,10 +42,10 @@ def model(url: str) -> dict[str, str]:
     return {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "EMPTY", "LLM_MODEL": "reference"}
 
 
-def run(folder: Path, green: str, purple: str, *, tasks: int = TASKS) -> tuple[int, dict[str, Any]]:
+def run(folder: Path, green: str, purple: str) -> tuple[int, dict[str, Any]]:
     """Exit code and the one result of an assessment."""
     agents = ("--green-url", green, "--purple-url", purple)
-    command = [str(BIN / "assay"), "run", *agents, "--num-tasks", str(tasks), "-o", "out.json"]
+    command = [str(BIN / "assay"), "run", *agents, "--num-tasks", str(TASKS), "-o", "out.json"]
     ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
     assert ran.returncode in {0, 1}, ran.stderr
     (result,) = json.loads((folder / "out.json").read_text())["results"]
@@ -57,13 +61,13 @@ def test_every_trial_of_an_assessment_is_scored_in_both_dialects(tmp_path: Path,
     assert [row["outcome"] for row in result["results"]] == ["scored"] * TASKS
 
 
-def test_a_model_that_cannot_be_paid_costs_no_score_and_is_no_answer(tmp_path: Path, green: str) -> None:
+async def test_our_client_reads_that_a_model_was_not_paid_and_takes_it_for_no_answer() -> None:
     with running_engine("402") as engine, purple_template(model(engine.url)) as purple:
-        code, result = run(tmp_path, green, purple.url, tasks=1)
+        async with aclosing(AgentClient(purple.url)) as client:
+            with pytest.raises(AgentFailure) as caught:
+                await client.conversation().ask("question", deadline=asyncio.get_running_loop().time() + 20)
 
-    assert code == 1
-    assert {(row["outcome"], row["score"]) for row in result["results"]} == {("infra_error", None)}
-    assert result["overall_score"]["coverage"] == 0.0
+    assert (caught.value.outcome, caught.value.kind) == (Outcome.INFRA_ERROR, "http_402")
 
 
 def test_it_stops_when_it_is_told_to() -> None:

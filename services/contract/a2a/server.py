@@ -225,8 +225,9 @@ class Server(uvicorn.Server):
             self.force_exit = self.should_exit = True
             return
         self._stop_asked = True
-        log.info("server_stopping", signal=signal.Signals(sig).name)
         self._loop.call_soon_threadsafe(self._begin_stop)
+        with contextlib.suppress(OSError):  # whoever read the log may be gone, and with it the reason to stay
+            log.info("server_stopping", signal=signal.Signals(sig).name)
 
     def _begin_stop(self) -> None:
         self._stopping = asyncio.create_task(self._stop())

@@ -160,8 +160,8 @@ def command(
 
 
 def _run(chosen: Scenario, options: RunOptions, *, at_once: int, as_json: bool) -> NoReturn:
-    from services.runner.run import run_scenario  # noqa: PLC0415
     from services.runner.purples.swapping import run_each  # noqa: PLC0415
+    from services.runner.run import run_scenario  # noqa: PLC0415
 
     if len(chosen.purples) == 1:
         finish(call(lambda: run_scenario(chosen, options)), as_json=as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _LEAST_OBJECT: Final = 16 * 1024 * 1024
 """DuckDB's own bound on one JSON object, in bytes; raised for larger files."""
+_GLOB: Final = re.compile(r"[*?\[]")
+"""A file whose name holds one of these would bring others with it."""
 _CLOSED: Final = (
     "RESET memory_limit",
     "SET temp_directory = ''",  # a query may write into that folder, which is one of the working directory
@@ -106,7 +109,7 @@ def _load(connection: DuckDBPyConnection, files: Sequence[Path], *, union_by_nam
     connection.execute(
         "CREATE TABLE results AS SELECT * FROM read_json_auto("
         "?, union_by_name = ?, maximum_object_size = ?, maximum_sample_files = ?)",
-        [[str(path) for path in files], union_by_name, largest, len(files)],
+        [[_GLOB.sub(r"[\g<0>]", str(path)) for path in files], union_by_name, largest, len(files)],
     )
     roles = connection.execute(
         "SELECT DISTINCT unnest(json_keys(to_json(participants))) AS role FROM results ORDER BY role"

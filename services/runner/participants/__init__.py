@@ -32,7 +32,7 @@ from services.runner.participants.process import (
     resolved_table,
     start_process,
 )
-from services.runner.participants.readiness import guarded, start_faults, token_of
+from services.runner.participants.readiness import guarded, start_faults, token_variables, tokens_of
 from services.runner.participants.running import ExternalAgent
 from services.runner.scenario import GREEN, REFERENCE, AgentSpec, Scenario
 
@@ -48,7 +48,8 @@ _ENGINE_SPEC: Final = AgentSpec(role=ENGINE, cmd="inference up reference", free_
 class Agents:
     """Everything that runs for a scenario."""
 
-    green_token: str | None
+    tokens: dict[str, str] = field(default_factory=dict, repr=False)
+    """Role to bearer token, of the agents that ask for one."""
     green: RunningAgent | None = None
     cards: dict[str, Card] = field(default_factory=dict)
     participant_urls: dict[str, str] = field(default_factory=dict)
@@ -101,7 +102,7 @@ async def start_agents(scenario: Scenario, options: StartOptions) -> AsyncIterat
     """
     if faults := start_faults(scenario, options.variables, isolate=options.isolate):
         raise ScenarioError(*faults)
-    agents = Agents(green_token=token_of(scenario.green, options.variables))
+    agents = Agents(tokens=tokens_of(scenario, options.variables))
     contained = any(spec.image for spec in _all(scenario))
     host = await ContainerHost.open(options.run_id, isolate=options.isolate) if contained else None
     starter = _Starter(options=options, agents=agents, host=host)
@@ -137,8 +138,7 @@ class _Starter:
             await self._start_engine()
         for spec in _all(scenario):
             extra = self._extras[spec.role] = await self._model_variables(spec)
-            if spec.token_env is not None and self.agents.green_token is not None:
-                extra[spec.token_env] = self.agents.green_token
+            extra |= token_variables(spec, scenario, self.agents.tokens)
             self.agents.told[spec.role] = _environment(spec, self.options, extra)
             self.agents.started.append(await self._start(spec))
 

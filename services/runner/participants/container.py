@@ -6,11 +6,11 @@ import asyncio
 import sys
 import threading
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
@@ -22,16 +22,17 @@ from services.runner.participants.model_roads import Helper
 from services.runner.participants.networks import LABEL, Networks
 from services.runner.participants.process import resolved_table
 from services.runner.scenario import AgentSpec
+from services.runner.scenario.agents import is_ours
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
+T = TypeVar("T")
 PORT: Final = 9009
 """Where every agent image listens (interop specification 7)."""
 _REAPER: Final = Path(__file__).with_name("reaper.py")
 _STOP_S: Final = 5
-_OURS: Final = frozenset({"assay-green", "assay-purple"})
 _INSIDE: Final = f"http://localhost:{PORT}"
 _ASK: Final = ("curl", "-sS", "-f", "--max-time", "5", "--max-filesize", "1000000")
 _NO_SUCH_PROGRAM: Final = frozenset({126, 127})
@@ -52,15 +53,21 @@ class ContainerHost:
     @classmethod
     async def open(cls, run_id: str, *, isolate: bool = False) -> ContainerHost:
         """Connect, create the network, and start the reaper that cleans up after a killed runner."""
-        client, networks = await asyncio.to_thread(_connect, run_id, isolate=isolate)
+        # Before anything that it removes.
         reaper = await asyncio.create_subprocess_exec(
             sys.executable, str(_REAPER), run_id, stdin=PIPE, start_new_session=True
         )
+        try:
+            client, networks = await _whole(lambda: _connect(run_id, isolate=isolate))
+        except BaseException:
+            await _sent_home(reaper)
+            raise
         return cls(run_id=run_id, _client=client, _networks=networks, _reaper=reaper)
 
     async def start(self, spec: AgentSpec, options: StartOptions, extra: Mapping[str, str]) -> ContainerAgent:
         """Start `spec.image`. Raises AgentStartError when the engine refuses."""
         environment = {"PYTHONUNBUFFERED": "1", **extra, **resolved_table(spec, options.variables)}
+        await self._pull_if_missing(spec, spec.image or "")
         container = await self._call(spec, lambda: self._run(spec, environment))
         log = AgentLog(spec.role, options.log_folder / f"{spec.role}.log", options.echo)
         agent = ContainerAgent(spec.role, container, log, asyncio.get_running_loop())
@@ -85,6 +92,7 @@ class ContainerHost:
         whose = spec.role if self._networks.is_closed(spec.role) else ""
         if (whose, helper.alias) in self._helpers:
             return
+        await self._pull_if_missing(spec, helper.image)
         container = await self._call(spec, lambda: self._start_helper(spec, helper), image=helper.image)
         self._helpers[whose, helper.alias] = container
         if helper.health_url is None:
@@ -103,21 +111,19 @@ class ContainerHost:
             with suppress(Exception):
                 await asyncio.to_thread(container.remove, force=True, v=True)
         await asyncio.to_thread(self._networks.remove)
-        if self._reaper.stdin is not None:
-            self._reaper.stdin.close()
-        await self._reaper.wait()
+        await _sent_home(self._reaper)
         await asyncio.to_thread(self._client.close)
 
     async def _call(self, spec: AgentSpec, work: Callable[[], Any], *, image: str | None = None) -> Any:
-        from docker.errors import DockerException  # noqa: PLC0415 - slow, and most runs start no container
+        with _refusals(spec, image or spec.image):
+            return await _whole(work)
 
-        try:
-            return await asyncio.to_thread(work)
-        except DockerException as error:
-            raise AgentStartError(f"agent {spec.role}: image {image or spec.image}: {error}") from None
+    async def _pull_if_missing(self, spec: AgentSpec, image: str) -> None:
+        """A pull makes nothing that has to be removed, and may take minutes: a signal does not wait for it."""
+        with _refusals(spec, image):
+            await asyncio.to_thread(_pull_if_missing, self._client, image)
 
     def _run(self, spec: AgentSpec, environment: dict[str, str]) -> Container:
-        self._pull_if_missing(spec.image or "")
         limits = spec.limits
         # 0 lets the engine choose.
         published = 0 if spec.endpoint is None else urlsplit(spec.endpoint).port or 0
@@ -149,7 +155,6 @@ class ContainerHost:
         return container
 
     def _start_helper(self, spec: AgentSpec, helper: Helper) -> Container:
-        self._pull_if_missing(helper.image)
         container = self._client.containers.create(
             helper.image,
             list(helper.command),
@@ -168,15 +173,6 @@ class ContainerHost:
             container.remove(force=True)
             raise
         return container
-
-    def _pull_if_missing(self, image: str) -> None:
-        from docker.errors import ImageNotFound  # noqa: PLC0415
-
-        try:
-            self._client.images.get(image)
-        except ImageNotFound:
-            structlog.get_logger().info("image_pulled", image=image)
-            self._client.images.pull(image)
 
 
 class ContainerAgent:
@@ -263,9 +259,41 @@ def url_between(*, green_in_container: bool, agent_in_container: bool, role: str
     return url
 
 
-def is_ours(image: str) -> bool:
-    """Whether an image is one of Assay's, by its name."""
-    return image.partition("@")[0].rpartition("/")[2].partition(":")[0] in _OURS
+async def _whole(work: Callable[[], T]) -> T:
+    """The result of work in a thread. A cancelled wait ends with the work: nothing comes into being after the clean-up."""
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.gather(working, return_exceptions=True)
+        raise
+
+
+async def _sent_home(reaper: Process) -> None:
+    if reaper.stdin is not None:
+        reaper.stdin.close()
+    await reaper.wait()
+
+
+@contextmanager
+def _refusals(spec: AgentSpec, image: str | None) -> Iterator[None]:
+    """What the engine says against an image, as AgentStartError."""
+    from docker.errors import DockerException  # noqa: PLC0415 - slow, and most runs start no container
+
+    try:
+        yield
+    except DockerException as error:
+        raise AgentStartError(f"agent {spec.role}: image {image}: {error}") from None
+
+
+def _pull_if_missing(client: DockerClient, image: str) -> None:
+    from docker.errors import ImageNotFound  # noqa: PLC0415
+
+    try:
+        client.images.get(image)
+    except ImageNotFound:
+        client.images.pull(image)
+        structlog.get_logger().info("image_pulled", image=image)
 
 
 def _is_healthy(container: Container, url: str) -> bool:

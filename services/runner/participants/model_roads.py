@@ -9,11 +9,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from services.runner.scenario import REFERENCE, AgentSpec
+from services.runner.scenario.agents import EGRESS
 
 ENGINE: Final = "inference"
 ENGINE_PORT: Final = 8000
-EGRESS: Final = "egress"
-"""What an isolated agent calls the container through which it reaches its model."""
 EGRESS_PORT: Final = 3128
 _ADDRESSES: Final = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
 _ELSEWHERE: Final = {"LLM_ENDPOINT_FILE": "", "SGLANG_API_BASES": ""}

@@ -37,6 +37,7 @@ LOOPBACK: Final = "127.0.0.1"
 _TAKEN: Final = re.compile(
     r"address (?:is )?already in use|EADDRINUSE|Errno 98|port \d+ is (?:already )?in use", re.IGNORECASE
 )
+_told_ports: Final[set[int]] = set()
 _PORT_WAIT_S: Final = 6.0
 """A little more than the guard gives an agent to end."""
 _REMEDY: Final = "stop it, choose another port, or remove `cmd` to use what runs there"
@@ -119,9 +120,14 @@ def lost_its_port(agent: ProcessAgent) -> bool:
 
 
 def _unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """A free port that no other agent of this process was told: one that is slow to listen must not be taken for another."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind((LOOPBACK, 0))
+            port = int(probe.getsockname()[1])
+        if port not in _told_ports:
+            _told_ports.add(port)
+            return port
 
 
 def _told(command: Sequence[str], port: int) -> list[str]:

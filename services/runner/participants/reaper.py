@@ -20,15 +20,15 @@ def main(run_id: str) -> int:
     import docker  # noqa: PLC0415 - the wait needs none of it
     from docker.errors import DockerException  # noqa: PLC0415
 
-    client = docker.from_env()
-    with suppress(DockerException):
+    with suppress(DockerException):  # no engine, nothing to remove
+        client = docker.from_env()
         for container in client.containers.list(all=True, filters={"label": f"{LABEL}={run_id}"}):
             with suppress(DockerException):
                 container.remove(force=True, v=True)
         for network in client.networks.list(filters={"label": f"{LABEL}={run_id}"}):
             with suppress(DockerException):
                 network.remove()
-    client.close()
+        client.close()
     return 0
 
 

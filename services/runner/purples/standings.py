@@ -10,10 +10,11 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from services.contract.results import AssessmentResult, OverallScore, SectionScore
+from services.contract.secrets import redact
 from services.runner.comparison import Compared, Pair, object_of, pairs_of, pairs_table
 from services.runner.journal import Journal
-from services.runner.summary import aligned, summary_object
 from services.runner.purples.swapping import Swapped, worst
+from services.runner.summary import aligned, summary_object
 
 _HEAD = ("section", "purple", "score", "95 % interval", "coverage", "bounds", "n")
 _OVERALL = "overall"
@@ -30,23 +31,25 @@ class Standings:
 
 
 def standings(done: Sequence[Swapped], results_dir: Path) -> Standings:
-    """Compare the runs that have the plan of the first."""
+    """Compare the runs that have the same plan."""
     begun = [(one.role, one.outcome.run_id) for one in done if one.outcome is not None]
     not_compared = [f"{one.role} has no run" for one in done if one.outcome is None]
     if not begun:
         return Standings(done=done, pairs=(), not_compared=not_compared)
-    same: list[Compared] = []
+    by_plan: dict[str, list[Compared]] = {}
     with closing(Journal.open(results_dir, create=False)) as journal:
         for role, run_id in begun:
             run = journal.run(run_id)
-            if same and run.plan.digest != same[0].run.plan.digest:
-                not_compared.append(
-                    f"{role} has plan {run.plan.digest[:19]}, {same[0].name} has {same[0].run.plan.digest[:19]}: green"
-                    " planned other tasks for it, which cannot be compared"
-                )
-            else:
-                same.append(Compared(name=role, run=run, rows=journal.rows(run_id)))
-    return Standings(done=done, pairs=pairs_of(same), not_compared=not_compared)
+            by_plan.setdefault(run.plan.digest, []).append(Compared(name=role, run=run, rows=journal.rows(run_id)))
+    (first, *_), *others = by_plan.values()
+    not_compared += [
+        f"{one.name} has plan {one.run.plan.digest[:19]}, {first.name} has {first.run.plan.digest[:19]}: green planned"
+        " other tasks for it, which cannot be compared"
+        for group in others
+        for one in group
+    ]
+    pairs = [pair for group in by_plan.values() for pair in pairs_of(group)]
+    return Standings(done=done, pairs=pairs, not_compared=not_compared)
 
 
 def standings_table(found: Standings) -> str:
@@ -72,7 +75,7 @@ def standings_object(found: Standings) -> dict[str, JsonValue]:
 def _run(one: Swapped) -> JsonValue:
     if one.outcome is not None:
         return {"purple": one.role, **summary_object(one.outcome)}
-    return {"purple": one.role, "run": None, "exit_code": int(one.exit_code), "error": str(one.error)}
+    return {"purple": one.role, "run": None, "exit_code": int(one.exit_code), "error": redact(str(one.error))}
 
 
 def _side_by_side(results: Sequence[tuple[str, AssessmentResult]]) -> list[str]:

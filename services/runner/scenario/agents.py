@@ -112,7 +112,7 @@ class AgentSpec(BaseModel):
     a2a_version: Literal["1.0", "0.3"] | None = None
     card_url: Literal["follow"] | None = None
     token_env: VariableName | None = None
-    """Variable with the bearer token of green; made up for the run when it is not set and green has `cmd` or `image`."""
+    """Variable with the agent's bearer token; made up for the run when it is not set and the agent is started here."""
     start_timeout: float | None = Field(default=None, ge=0.001, le=86_400, strict=True)
     """Seconds until the card must be there."""
     limits: Limits | None = None
@@ -197,16 +197,11 @@ class AgentSpec(BaseModel):
             self._refuse("an agent without image", "limits")
         if self.cmd is None:
             self._refuse("an agent without cmd", "cwd", "inherit_env")
-        if self.role != GREEN:
-            self._refuse("a participant: green calls it, and the request cannot carry it", *_GREEN_ONLY)
         return self
 
     def _refuse(self, whom: str, *keys: str) -> None:
         if given := [key for key in keys if getattr(self, key)]:
             raise ValueError(f"{', '.join(given)} has no effect on {whom}")
-
-
-_GREEN_ONLY: Final = ("a2a_version", "card_url", "token_env")
 
 
 def _check_published(endpoint: str) -> None:

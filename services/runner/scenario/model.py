@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
-from services.contract.assessment import RequestError, parse_config
+from services.contract.assessment import PURPLE_TOKEN, RequestError, parse_config
 from services.contract.secrets import register_secret
 from services.runner.environment import without_literal_secrets
 from services.runner.failures import ScenarioError
@@ -70,6 +70,16 @@ class Scenario(BaseModel):
         """The participants to examine, each in an assessment of its own: the one that purple_role names, else all."""
         wanted = self.config.get("purple_role")
         return tuple(agent for agent in self.participants if agent.role == wanted) or self.participants
+
+    def asked_config(self) -> dict[str, JsonValue]:
+        """`config` as green is asked for it: what the table of the one purple says of speaking to it is in it."""
+        agent = self.purple
+        told: dict[str, JsonValue] = {
+            "purple_a2a_version": agent.a2a_version,
+            "purple_card_url": agent.card_url,
+            "purple_token_env": None if agent.token_env is None else PURPLE_TOKEN,
+        }
+        return self.config | {key: value for key, value in told.items() if value is not None}
 
     def agents(self) -> tuple[AgentSpec, ...]:
         """All of them, green first."""

@@ -28,15 +28,14 @@ class Variable:
 
 
 def variables_of(scenario: Scenario) -> tuple[Variable, ...]:
-    """Every variable of every `env` table, and that of the token of a green that runs already, by name."""
+    """Every variable of every `env` table, and those of the tokens of agents that run already, by name."""
     uses: dict[str, list[tuple[AgentSpec, str, Reference]]] = {}
     for agent in scenario.agents():
         for target, template in (agent.env or {}).items():
             for reference in references(template):
                 uses.setdefault(reference.name, []).append((agent, target, reference))
-    green = scenario.green
-    if green.token_env is not None and green.kind == "endpoint":
-        uses.setdefault(green.token_env, []).append((green, "TOKEN", Reference(name=green.token_env)))
+        if agent.token_env is not None and agent.kind == "endpoint":
+            uses.setdefault(agent.token_env, []).append((agent, "TOKEN", Reference(name=agent.token_env)))
     return tuple(
         Variable(
             name=name,

@@ -6,7 +6,6 @@ Nothing of the shards' own numbers is used: plan and rows are put together and c
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -14,23 +13,23 @@ from typing import Final, TypeVar
 from pydantic import JsonValue
 
 from services.contract.aggregation import aggregate
-from services.contract.assessment import Plan, PlannedBenchmark, PlannedTrial, plan_digest
 from services.contract.plan_record import PLAN, PlanRecord
 from services.contract.printing import Printed, Shown
 from services.contract.results import AssessmentResult
 from services.runner.journal import RunRecord
 from services.runner.report.results_file import SHARD_KEYS
 from services.runner.report.view import Banner, labels
-from services.runner.submissions.shards import SHARDS, SHARDS_MISSING, MergeError, Object, ShardFile
+from services.runner.submissions.shards import MergeError, Object, ShardFile
+from services.runner.submissions.whole import SHARDS, SHARDS_MISSING, whole_faults, whole_plan
 
 NUMBERS_TOLD: Final = 20
 """Of missing shards, in a sentence."""
-NOT_KNOWN: Final = "(missing shard)"
-"""Task type of the trials that only a missing shard could name."""
 OF_ONE_SHARD: Final = frozenset(
     {"run_id", "run_status", "started_at", "duration_s", "models", "provenance", "rescored"}
 )
 """Facts that are told for each shard, or added up."""
+SELECTED: Final = "selected_on_scoring_tests"
+"""Fact that the agent could choose among its answers by the very tests that scored them."""
 T = TypeVar("T")
 _AS_PRINTED: Final = Shown(max_chars=0, truncate=False)
 _WORST: Final = ("failed", "rejected", "canceled")
@@ -53,11 +52,13 @@ class Merged:
 def merge(shards: Sequence[ShardFile], *, partial: bool = False) -> Merged:
     """Add shards up; with `partial` some may be missing. Raises MergeError with every reason why they do not belong together."""
     shards = sorted(shards, key=lambda shard: shard.record.shard_index)
-    if faults := [*_other_assessments(shards)] or [*_crossing(shards), *_gaps(shards, partial=partial)]:
+    faults = [*_partial_merges(shards)] or [*_other_assessments(shards)]
+    if faults := faults or [*_crossing(shards), *_gaps(shards, partial=partial)]:
         raise MergeError(*faults)
     union = sorted((trial for shard in shards for trial in shard.record.trials), key=lambda trial: trial.position)
     missing = _missing(shards)
-    plan = _plan(shards, union)
+    config = {key: value for key, value in shards[0].plan.effective_config.items() if key not in SHARD_KEYS}
+    plan = whole_plan(shards[0].record, union, config)
     rows = [row for shard in shards for row in shard.result.results]
     places = {trial.key: trial.position for trial in union}
     record = PlanRecord.of(plan).model_copy(update={"trials": tuple(union)}).model_dump(mode="json")
@@ -72,6 +73,12 @@ def merge(shards: Sequence[ShardFile], *, partial: bool = False) -> Merged:
         "results": [printed.model_dump(mode="json")],
     }
     return Merged(document=document, result=printed, shards=len(shards), missing=tuple(missing), labels=_labels(shards))
+
+
+def _partial_merges(shards: Sequence[ShardFile]) -> Iterator[str]:
+    for shard in shards:
+        if shard.facts.get(SHARDS_MISSING):
+            yield f"{shard.source}: is a partial merge: merge the files of its shards, with those it lacked"
 
 
 def _labels(shards: Sequence[ShardFile]) -> tuple[Banner, ...]:
@@ -236,42 +243,7 @@ def _gaps(shards: Sequence[ShardFile], *, partial: bool) -> Iterator[str]:
         yield f"{sources}: shard {numbers} of {record.num_shards} is missing; --partial merges what is there"
         return
     union = sorted((trial for shard in shards for trial in shard.record.trials), key=lambda trial: trial.position)
-    found = Counter(trial.benchmark for trial in union)
-    owed = {benchmark.name: benchmark.tasks * record.num_trials for benchmark in record.benchmarks}
-    for name in sorted(name for name in owed if found[name] > owed[name]):
-        yield f"{sources}: {found[name]} trials of {name}, the plan has {owed[name]}"
-    if sum(owed.values()) != record.num_tasks * record.num_trials:
-        yield f"{sources}: the plan's benchmarks have {sum(owed.values())} trials, the plan itself another number"
-    again = plan_digest(seed=record.seed, trials=union, benchmarks=record.benchmarks)
-    if len(union) == record.num_tasks * record.num_trials and again != record.digest:
-        yield f"{sources}: their trials give plan {again}, not {record.digest}: a file was changed after it was written"
-
-
-def _plan(shards: Sequence[ShardFile], union: Sequence[PlannedTrial]) -> Plan:
-    """The whole plan. What only missing shards could name stands in it as trials without a name, so that it stays planned."""
-    first = shards[0].plan
-    found = Counter(trial.benchmark for trial in union)
-    nameless = [
-        trial
-        for benchmark in first.benchmarks
-        for trial in _nameless(benchmark, benchmark.tasks - found[benchmark.name] // first.num_trials, first.num_trials)
-    ]
-    config = {key: value for key, value in first.effective_config.items() if key not in SHARD_KEYS}
-    update = {"shard_index": 0, "num_shards": 1, "trials": (*union, *nameless), "effective_config": config}
-    return first.model_copy(update=update)
-
-
-def _nameless(benchmark: PlannedBenchmark, tasks: int, num_trials: int) -> Iterator[PlannedTrial]:
-    for number in range(tasks):
-        for trial in range(num_trials):
-            yield PlannedTrial(
-                benchmark=benchmark.name,
-                section=benchmark.section,
-                stratum=NOT_KNOWN,
-                task_id=f"{NOT_KNOWN} {number}",
-                task_digest="",
-                trial=trial,
-            )
+    yield from (f"{sources}: {fault}" for fault in whole_faults(record, union))
 
 
 def _facts(shards: Sequence[ShardFile], computed: Mapping[str, JsonValue], missing: Sequence[int]) -> Object:
@@ -282,6 +254,8 @@ def _facts(shards: Sequence[ShardFile], computed: Mapping[str, JsonValue], missi
         told for shard in shards if isinstance(told := shard.facts.get("sandbox"), dict) and not told.get("isolated")
     ]
     shared |= {"sandbox": unsafe[0]} if unsafe else {}
+    if any(shard.facts.get(SELECTED) is True for shard in shards):
+        shared[SELECTED] = True
     models = [model for shard in shards for model in _list(shard.facts.get("models"))]
     starts = [start for shard in shards if (start := _number(shard.facts.get("started_at"))) is not None]
     summed: Object = {

@@ -27,7 +27,8 @@ from services.runner.journal import Journal, RunRecord, RunStatus, redacted
 from services.runner.report.results_file import SHARD_KEYS, write_text
 from services.runner.scenario import GREEN, parse_scenario, read_scenario
 from services.runner.scenario.amber.schema import literal_secrets
-from services.runner.submissions.shards import SHARDS, MergeError, Object, provenance_beside, read_document
+from services.runner.submissions.shards import MergeError, Object, provenance_beside, read_document
+from services.runner.submissions.whole import SHARDS
 
 OWNER: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?")
 """Names of GitHub accounts. A submission's name begins with it, so nothing else may stand in it."""

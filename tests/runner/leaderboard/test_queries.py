@@ -228,6 +228,21 @@ def test_equal_weights_stand_in_where_a_plan_weighs_nothing(tmp_path: Path) -> N
     assert found["Overall"].rows[0][1:4] == (75.0, 75.0, 75.0)
 
 
+def test_a_task_whose_trials_did_not_all_count_weighs_like_any_other_in_shards(tmp_path: Path) -> None:
+    plan = plan_of(CODE, trials=3)
+    told: dict[str, float | Outcome] = {t.key: 0.0 for t in plan.trials if t.task_id == "humaneval-0"}
+    told |= {"humaneval|humaneval-1|1": Outcome.INFRA_ERROR, "humaneval|humaneval-1|2": Outcome.INFRA_ERROR}
+    shards = [result_of(shard(plan, index, 3), told) for index in range(3)]
+    write(
+        tmp_path, whole=document_of(result_of(plan, told), agent="whole"), shards=document_of(*shards, agent="shards")
+    )
+
+    found = by_id(answers(tmp_path)["Overall"])
+
+    assert found["whole"] == found["shards"]
+    assert found["whole"]["Score"] == 75.0
+
+
 PAID = plan_of(CODE, tasks=2)
 SQL = (
     "SELECT * FROM read_text('{file}')",
@@ -241,7 +256,9 @@ SQL = (
 )
 
 
-def test_a_query_reaches_nothing_but_the_results(tmp_path: Path) -> None:
+def test_a_query_reaches_nothing_but_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".tmp").mkdir()
     file = write(tmp_path, one=document_of(result_of(plan_of(CODE)))) / "one.json"
 
     with results_of([file]) as results:
@@ -249,7 +266,7 @@ def test_a_query_reaches_nothing_but_the_results(tmp_path: Path) -> None:
             with pytest.raises(ScenarioError, match="query 'made up'"):
                 results.ask(Query(name="made up", query=sql.format(file=file)))
 
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.json"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".tmp", "one.json"]
 
 
 def test_a_query_about_another_participant_is_told_who_takes_part(tmp_path: Path) -> None:
@@ -257,6 +274,21 @@ def test_a_query_about_another_participant_is_told_who_takes_part(tmp_path: Path
 
     with pytest.raises(ScenarioError, match="the participants are solver: see --role"):
         answers(tmp_path)
+
+
+def test_a_name_with_a_wildcard_is_one_file(tmp_path: Path) -> None:
+    for name in ("ab", "a*"):
+        write(tmp_path, **{name: document_of(result_of(plan_of(CODE)), agent=name)})
+
+    with results_of([tmp_path / "a*.json"]) as results:
+        assert [row[0] for row in results.ask(shipped()[4]).rows] == ["a*"]
+
+
+def test_more_small_files_than_buffers_fit_into_memory_are_one_table(tmp_path: Path) -> None:
+    files = sorted(write(tmp_path, **{f"f{n}": document_of({"n": n}) for n in range(700)}).glob("*.json"))
+
+    with results_of(files) as results:
+        assert results.ask(Query(name="how many", query="SELECT count(*) FROM results")).rows == ((700,),)
 
 
 def test_files_beyond_the_sample_of_duckdb_keep_their_numbers(tmp_path: Path) -> None:

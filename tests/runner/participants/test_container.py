@@ -1,3 +1,4 @@
+import asyncio
 import io
 import os
 import subprocess
@@ -13,7 +14,7 @@ from docker.errors import ImageNotFound
 
 from services.runner.failures import AgentStartError, ScenarioError
 from services.runner.participants import StartOptions, start_agents
-from services.runner.participants.container import url_between
+from services.runner.participants.container import ContainerHost, url_between
 from services.runner.participants.networks import LABEL
 from services.runner.scenario import parse_scenario
 from tests.containers.engine import no_engine
@@ -183,3 +184,17 @@ def test_green_in_a_container_cannot_use_this_machines_loopback() -> None:
         url_between(green_in_container=True, agent_in_container=False, role="purple", url="http://10.0.0.1/")
         == "http://10.0.0.1/"
     )
+
+
+async def test_networks_are_not_left_when_the_opening_is_cancelled(engine: docker.DockerClient) -> None:
+    run_id = f"t{os.getpid()}f"
+    opening = asyncio.create_task(ContainerHost.open(run_id))
+    while left(engine, run_id) == 0:  # noqa: ASYNC110 - the engine sets no event
+        await asyncio.sleep(0)
+
+    opening.cancel()
+    (ended,) = await asyncio.gather(opening, return_exceptions=True)
+    if isinstance(ended, ContainerHost):  # it was quicker
+        await ended.close()
+
+    assert left(engine, run_id) == 0

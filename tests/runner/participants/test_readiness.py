@@ -2,6 +2,7 @@ import pytest
 
 from services.runner.participants import guarded, start_faults
 from services.runner.participants.model_roads import road
+from services.runner.participants.readiness import token_variables, tokens_of
 from services.runner.scenario import AgentSpec, Scenario
 
 PURPLE = AgentSpec(role="purple", image="org/purple")
@@ -33,13 +34,60 @@ def test_our_own_green_gets_a_token_for_the_run_by_its_flag(green: dict[str, obj
         {"cmd": "python their_green.py", "endpoint": "http://127.0.0.1:9009"},
         {"image": "org/green"},
         {"image": "assay-green", "args": ["--auth-token-env", "MINE"]},
-        {"image": "assay-green", "token_env": "MINE"},
     ],
 )
 def test_other_greens_and_those_with_a_token_keep_what_they_have(green: dict[str, object]) -> None:
     before = scenario(green)
 
     assert guarded(before) == before
+
+
+def test_a_token_under_a_name_of_ones_own_is_asked_for_by_our_green() -> None:
+    safe = guarded(scenario({"image": "assay-green", "token_env": "MINE"})).green
+
+    assert (safe.token_env, safe.args) == ("MINE", ("--auth-token-env", "MINE"))
+
+
+@pytest.mark.parametrize(
+    ("purple", "green", "token"),
+    [
+        (AgentSpec(role="p", image="assay-purple:1"), {"image": "assay-green"}, "ASSAY_PURPLE_TOKEN"),
+        (AgentSpec(role="p", cmd="purple-agent serve", free_port=True), {"image": "g"}, "ASSAY_PURPLE_TOKEN"),
+        (AgentSpec(role="p", image="assay-purple:1"), {"endpoint": "http://127.0.0.1:9"}, None),
+        (PURPLE, {"image": "assay-green"}, None),
+    ],
+)
+def test_a_purple_of_ours_gets_a_token_when_green_can_be_told_it(
+    purple: AgentSpec, green: dict[str, object], token: str | None
+) -> None:
+    safe = guarded(scenario(green, purple))
+
+    assert safe.purple.token_env == token
+    assert safe.asked_config().get("purple_token_env") == token
+
+
+def test_an_agent_is_told_its_own_token_and_green_that_of_the_purple() -> None:
+    purple = AgentSpec(role="p", image="org/purple", token_env="P")
+    both = scenario({"image": "assay-green", "token_env": "G"}, purple)
+    tokens = tokens_of(both, {"G": "of-green"})
+
+    assert tokens["green"] == "of-green"
+    assert len(tokens["p"]) > 40
+    assert token_variables(purple, both, tokens) == {"G": "", "P": tokens["p"]}
+    assert token_variables(both.green, both, tokens) == {
+        "G": "of-green",
+        "P": "",
+        "ASSAY_PURPLE_TOKEN": tokens["p"],
+    }
+
+
+def test_a_green_that_runs_already_cannot_be_told_a_participants_token() -> None:
+    running = scenario({"endpoint": "http://127.0.0.1:9"}, AgentSpec(role="p", image="org/purple", token_env="P"))
+
+    (fault,) = start_faults(running, {}, isolate=False)
+    assert fault.startswith(
+        "p: a green that runs already cannot be told the token of token_env: set ASSAY_PURPLE_TOKEN"
+    )
 
 
 def test_isolation_wants_images_and_a_model_that_it_can_lead_to() -> None:

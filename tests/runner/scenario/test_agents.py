@@ -103,9 +103,6 @@ def test_an_endpoint_is_a_plain_address(tmp_path: Path, endpoint: str) -> None:
         (COMMAND + "limits = { cpus = 1 }", "limits has no effect on an agent without image"),
         (IMAGE + 'cwd = "work"', "cwd has no effect on an agent without cmd"),
         (BY_ID + "inherit_env = true", "inherit_env has no effect on an agent without cmd"),
-        (COMMAND + 'a2a_version = "0.3"', "a2a_version has no effect on a participant: green calls it"),
-        (COMMAND + 'card_url = "follow"', "card_url has no effect on a participant: green calls it"),
-        (COMMAND + 'token_env = "TOKEN"', "token_env has no effect on a participant: green calls it"),
         (
             IMAGE + 'endpoint = "http://elsewhere:80"',
             "endpoint of an image is where its port is published: http://127.0.0.1:PORT",
@@ -205,3 +202,17 @@ def test_names_and_dollars_of_env_are_checked_without_repeating_the_value(tmp_pa
 
 def test_a_spec_of_our_own_may_have_its_port_chosen() -> None:
     assert AgentSpec(role="purple", cmd="purple-agent serve", free_port=True).kind == "command"
+
+
+def test_how_to_speak_to_a_participant_reaches_green_in_the_config(tmp_path: Path) -> None:
+    told = 'a2a_version = "0.3"\ncard_url = "follow"\ntoken_env = "MY_TOKEN"'
+
+    found = read(tmp_path, COMMAND + told + "\n[config]\nnum_tasks = 3")
+
+    assert found.config == {"num_tasks": 3}
+    assert found.asked_config() == {
+        "num_tasks": 3,
+        "purple_a2a_version": "0.3",
+        "purple_card_url": "follow",
+        "purple_token_env": "ASSAY_PURPLE_TOKEN",
+    }

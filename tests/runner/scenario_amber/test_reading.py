@@ -5,7 +5,7 @@ import pytest
 
 from services.runner.failures import ScenarioError
 from services.runner.scenario.amber import read_amber
-from tests.runner.scenario_amber.manifests import AGENT, GONE, ROOT, changed, faults, read, write
+from tests.runner.scenario_amber.manifests import AGENT, GATEWAY, GONE, ROOT, changed, faults, read, write
 
 TOKEN = "sk-" + "a1" * 12
 
@@ -352,3 +352,20 @@ def test_a_file_that_is_no_manifest_is_refused_by_name_and_place(tmp_path: Path,
 @pytest.mark.parametrize("key", sorted(ROOT))
 def test_a_part_of_another_type_is_a_fault_and_no_crash(tmp_path: Path, key: str, value: Any) -> None:
     assert faults(tmp_path, changed(ROOT, key, value))[0].startswith("scenario.json5: ")
+
+
+def test_a_secret_never_goes_to_the_gateway_whose_config_stands_in_the_results(tmp_path: Path) -> None:
+    path = "components/gateway/config/assessment_config/x_note"
+
+    (fault,) = faults(tmp_path, changed(ROOT, path, "${config.openai_api_key}"))
+
+    assert fault.startswith("scenario.json5: components.gateway.config: ${config.openai_api_key} is a secret, and this")
+
+
+def test_a_gateway_of_another_repository_is_told(tmp_path: Path) -> None:
+    other = GATEWAY.replace("RDI-Foundation", "someone")
+
+    warnings = read(tmp_path, changed(ROOT, "components/gateway/manifest", other)).warnings
+
+    told = "the gateway's manifest is taken from the repository 'someone/agentbeats-gateway'; known here is"
+    assert sum(told in warning for warning in warnings) == 1

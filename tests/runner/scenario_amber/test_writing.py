@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.runner.failures import ScenarioError
@@ -154,6 +154,8 @@ SECRET = "sk-" + "b2" * 12
         ({"trader": {"env": {"API_KEY": "plain text"}}}, "trader: env API_KEY holds a secret"),
         ({"trader": {"env": {"LABEL": SECRET}}}, "trader: env LABEL holds a secret"),
         ({"trader": {"args": ["--key", SECRET]}}, "trader: one of args looks like a secret"),
+        ({"trader": {"env": {"LABEL": "${API_KEY:-plain text}"}}}, "trader: the default of ${API_KEY} is a secret"),
+        ({"trader": {"env": {"API_KEY": "${A}${B:-plain text}"}}}, "trader: the default of ${B} is a secret"),
         ({"trader": {"env": {"A": "$${B}"}}}, "trader: env A: Amber would read '${' as a reference"),
         ({"trader": {"args": ["${B}"]}}, "trader: args: Amber would read '${' as a reference"),
         ({"scenario": {}}, "scenario: its manifest would be scenario.json5, which is the scenario itself"),
@@ -194,6 +196,22 @@ def test_agents_without_image_and_wrong_commands_are_refused() -> None:
     ]
 
 
+def test_a_secret_in_a_command_is_refused_and_not_repeated() -> None:
+    found = faults(scenario(), entrypoints={"trader": f"run --key {SECRET}"})
+
+    assert found == ["trader: --entrypoint holds a secret: pass it in env, as ${NAME}"]
+
+
+def test_roles_that_amber_cannot_tell_apart_never_share_a_secret_of_their_own() -> None:
+    table = {"env": {"KEY": "${KEY}"}}
+    of = scenario(config={"purple_role": "a_b"}, **{"a-b": table, "a_b": table})
+
+    assert faults(of, secret_names="per-role") == [
+        "variables KEY of a-b and KEY of a_b would both be 'a_b_key' in Amber: rename one"
+    ]
+    assert list(documents(of)["scenario.json5"]["config_schema"]["properties"]) == ["key"]
+
+
 def test_a_literal_secret_is_written_when_this_is_allowed() -> None:
     written = documents(scenario(trader={"env": {"API_KEY": "plain text"}}), allow_literal_secrets=True)
 
@@ -212,6 +230,7 @@ tables = st.fixed_dictionaries({"env": st.dictionaries(names, values, max_size=3
 roles = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,8}", fullmatch=True)
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     green=tables,
     purples=st.dictionaries(roles, tables, min_size=1, max_size=3),

@@ -239,6 +239,25 @@ def test_what_only_our_runner_heeds_is_refused_for_the_platforms_client() -> Non
     )
 
 
+@pytest.mark.parametrize(
+    ("client", "table", "config"),
+    [("assay", {"a2a_version": "0.3"}, {}), ("agentbeats", {}, {"purple_a2a_version": "0.3"})],
+)
+def test_either_client_has_green_speak_to_a_participant_as_its_table_says(
+    client: str, table: dict[str, str], config: dict[str, str]
+) -> None:
+    written: Any = project(purple(a2a_version="0.3"), client=client).a2a_scenario
+
+    (participant,) = written["participants"]
+    assert {key: value for key, value in participant.items() if key == "a2a_version"} == table
+    assert {key: value for key, value in written["config"].items() if key == "purple_a2a_version"} == config
+
+
+def test_a_participants_token_has_no_place_in_a_compose_file() -> None:
+    with pytest.raises(ScenarioError, match="purple_agent: token_env of a participant has no place in a compose file"):
+        project(purple(token_env="MY_TOKEN"), client="assay")
+
+
 def test_greens_token_reaches_green_and_our_runner_by_reference() -> None:
     made = project(purple(), green={"token_env": "GREEN_TOKEN"}, client="assay")
 

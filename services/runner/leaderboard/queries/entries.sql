@@ -35,11 +35,21 @@ WITH files AS (
     CAST(d->>'$.planned' AS BIGINT), CAST(d->>'$.lower' AS DOUBLE), CAST(d->>'$.upper' AS DOUBLE)
   FROM (SELECT file, digest, entry, unnest(json_keys(r->'$.dataset_scores')) AS name,
       unnest(json_extract(r, '$.dataset_scores.*')) AS d FROM shards WHERE plan->>'$.section_mean' = 'datasets')
+), of_tasks AS (
+  SELECT file, digest, entry, part, avg(CAST(row->>'$.score' AS DOUBLE)) AS score
+  FROM (SELECT file, digest, entry, row,
+      CASE WHEN by_dataset THEN row->>'$.benchmark' ELSE row->>'$.section' END AS part
+    FROM (SELECT file, digest, entry, plan->>'$.section_mean' = 'datasets' AS by_dataset,
+        unnest(from_json(r->'$.results', '["json"]')) AS row FROM shards WHERE entry = 0))
+  GROUP BY file, digest, entry, part, row->>'$.benchmark', row->>'$.task_id'
+), of_rows AS (
+  SELECT file, digest, entry, part, 100 * avg(score) AS task_mean FROM of_tasks GROUP BY ALL
 ), counts AS (
   SELECT file, digest, entry, part, sum(counted) AS counted, sum(lower * planned) AS low, sum(upper * planned) AS high,
     sum(planned) AS seen,
-    CASE WHEN count(*) = 1 THEN any_value(score) ELSE 100 * sum(score_sum) / nullif(sum(counted), 0) END AS score
-  FROM told GROUP BY ALL
+    CASE WHEN count(*) = 1 THEN any_value(score)
+      ELSE coalesce(any_value(task_mean), 100 * sum(score_sum) / nullif(sum(counted), 0)) END AS score
+  FROM told LEFT JOIN of_rows USING (file, digest, entry, part) GROUP BY ALL
 ), parts AS (
   SELECT file, digest, entry, section, p.planned, coalesce(counted, 0) AS counted, score, skipped,
     CASE WHEN skipped THEN 0 ELSE coalesce(low, 0) / p.planned END AS lower,

@@ -9,13 +9,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from services.runner.scenario.amber.manifest import Binding, Child, GatewayConfig, Root, parse
-from services.runner.scenario.amber.schema import strings
+from services.runner.scenario.amber.schema import config_paths, properties, strings
 
 GATEWAY: Final = "gateway"
 TAG: Final = "v0.3"
-MANIFEST_URL: Final = (
-    f"https://raw.githubusercontent.com/RDI-Foundation/agentbeats-gateway/refs/tags/{TAG}/amber-manifest.json5"
-)
+REPOSITORY: Final = "RDI-Foundation/agentbeats-gateway"
+MANIFEST_URL: Final = f"https://raw.githubusercontent.com/{REPOSITORY}/refs/tags/{TAG}/amber-manifest.json5"
 GREEN_SLOT: Final = "green"
 PURPLE_SLOTS: Final = ("purple1", "purple2", "purple3", "purple4", "purple5")
 _LEGACY_SLOT: Final = "green_mcp"
@@ -37,6 +36,9 @@ def pin_warning(gateway: Child) -> str | None:
     if ref is None:
         return f"the gateway's manifest {gateway.url!r}: cannot tell whether its text is fixed; {known}"
     kind, name = ref
+    repository = "/".join([step for step in parts.path.split("/") if step][:2])
+    if repository.lower() != REPOSITORY.lower():
+        return f"the gateway's manifest is taken from the repository {repository!r}; {known}"
     if kind == "branch":
         return f"the gateway's manifest is taken from the branch {name!r}, which may change; {known}"
     if kind == "tag" and name != TAG and not name.startswith(f"{TAG}."):
@@ -157,6 +159,18 @@ def checked_part(config: GatewayConfig) -> dict[str, object]:
         for name, value in config.assessment_config.items()
         if not any("${" in text for _, text in strings(value))
     }
+
+
+def published_secrets(root: Root) -> Iterator[str]:
+    """Secrets that are passed to the gateway."""
+    secret = {found.path for found in properties(root.config_schema) if found.secret}
+    told = root.components[GATEWAY].config if GATEWAY in root.components else {}
+    for path in dict.fromkeys(config_paths(told)):
+        if any(name == path or name.startswith(f"{path}.") for name in secret):
+            yield (
+                f"components.{GATEWAY}.config: ${{config.{path}}} is a secret, and this config is published with the "
+                "results: pass it to the agent that needs it"
+            )
 
 
 def slots_in_order(bound: Sequence[str]) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from pydantic import JsonValue
 
-from services.contract.secrets import SECRET_NAME
+from services.contract.secrets import HARMLESS_VALUES, SECRET_NAME
 from services.runner.environment import Reference, references
 from services.runner.scenario.agents import AgentSpec
 from services.runner.scenario.amber.schema import PROPERTY
@@ -67,6 +67,13 @@ def _need(role: str, variable: str, found: Sequence[tuple[str, Reference]], secr
     )
 
 
+def default_secrets(needs: Iterable[Need]) -> Iterator[str]:
+    """A fault for each secret whose default says it: the schema would hold it."""
+    for need in needs:
+        if need.secret and need.default is not None and need.default not in HARMLESS_VALUES:
+            yield f"{need.role}: the default of ${{{need.variable}}} is a secret: leave it out"
+
+
 def property_name(name: str) -> str:
     """A name as Amber takes it: small letters, digits, and single underscores between them."""
     return _NO_LETTER.sub("_", name.lower()).strip("_")
@@ -86,7 +93,8 @@ def name_faults(agents: Iterable[AgentSpec], needs: Iterable[Need]) -> list[str]
         if not PROPERTY.fullmatch(need.root_property):
             faults[f"{need.role}: variable {need.variable}: Amber has no name for it; begin it with a letter"] = None
         first = seen.setdefault(need.root_property, need)
-        if first.variable != need.variable or (first.role != need.role and first.property != need.property):
+        own = first.role != need.role and need.root_property != need.property
+        if first.variable != need.variable or own:
             faults[
                 f"variables {first.variable} of {first.role} and {need.variable} of {need.role} would both be "
                 f"{need.root_property!r} in Amber: rename one"

@@ -138,6 +138,7 @@ class _Reader:
     def _secrets(self, root: manifest.Root) -> None:
         if self.allow_literal_secrets:
             return
+        self.fault(*gateway.published_secrets(root))
         for name, child in root.components.items():
             secret = components.secret_names(self.manifests.get(child.url))
             for path in schema.literal_secrets(child.config, secret=secret):

@@ -10,12 +10,13 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from services.contract.secrets import MASK, redact
 from services.runner.environment import Reference, parts_of
 from services.runner.failures import ScenarioError
 from services.runner.scenario.agents import GREEN, REFERENCE, AgentSpec, is_ours
 from services.runner.scenario.amber.components import CAPABILITY
 from services.runner.scenario.amber.gateway import GATEWAY, MANIFEST_URL, PURPLE_SLOTS
-from services.runner.scenario.amber.names import Need, SecretNames, name_faults, needs_of
+from services.runner.scenario.amber.names import Need, SecretNames, default_secrets, name_faults, needs_of
 from services.runner.scenario.amber.schema import strings
 from services.runner.scenario.model import Scenario
 from services.runner.scenario.variables import secrets_in
@@ -56,7 +57,7 @@ def amber_files(
     every = [need for own in needs.values() for need in own]
     faults = [*_scenario_faults(scenario, given), *name_faults(scenario.agents(), every)]
     if not allow_literal_secrets:
-        faults += secrets_in(scenario)
+        faults += [*secrets_in(scenario), *default_secrets(every), *_command_secrets(given)]
     if faults:
         raise ScenarioError(*faults)
     documents = {ROOT_FILE: _root(scenario, needs)}
@@ -66,6 +67,12 @@ def amber_files(
         texts={name: f"{json.dumps(document, ensure_ascii=False, indent=2)}\n" for name, document in documents.items()},
         notes=tuple(_notes(scenario, given)),
     )
+
+
+def _command_secrets(entrypoints: Mapping[str, str]) -> Iterator[str]:
+    for role, command in entrypoints.items():
+        if MASK in redact(command):
+            yield f"{role}: --entrypoint holds a secret: pass it in env, as ${{NAME}}"
 
 
 def _scenario_faults(scenario: Scenario, entrypoints: Mapping[str, str]) -> Iterator[str]:

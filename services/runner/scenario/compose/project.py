@@ -48,7 +48,7 @@ SANDBOX_URL: Final = "ASSAY_SANDBOX_URL"
 _CLOSED: Final = Network(internal=True, driver_opts={"com.docker.network.bridge.inhibit_ipv4": "true"})
 """No road out. Without an address on the bridge the host is out of reach as well."""
 _CLIENT_KEYS: Final = ("a2a_version", "card_url", "token_env")
-"""What our runner heeds of green's table when it asks it."""
+"""What our runner heeds of an agent's table when it speaks to it, or has it spoken to."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +106,7 @@ def compose_project(scenario: Scenario, options: ComposeOptions) -> ComposeProje
     token = () if scenario.green.token_env is None else (scenario.green.token_env,)
     return ComposeProject(
         compose=_compose(scenario, options, roads),
-        a2a_scenario=_a2a_scenario(scenario),
+        a2a_scenario=_a2a_scenario(scenario, options.client),
         variables=tuple(sorted({*token, *(variable.name for variable in variables_of(scenario))})),
         client=options.client,
         notes=tuple(_notes(scenario, options, roads)),
@@ -126,6 +126,9 @@ def _faults(scenario: Scenario, options: ComposeOptions) -> Iterator[str]:
             )
     if options.isolate and scenario.green.kind == "endpoint":
         yield f"{GREEN}: --isolate puts green on a network with each participant, so it needs green's image"
+    for agent in scenario.participants:
+        if agent.token_env is not None:
+            yield f"{agent.role}: token_env of a participant has no place in a compose file: its networks keep others away"
     if options.client == "agentbeats":
         given = [key for key in _CLIENT_KEYS if getattr(scenario.green, key) is not None]
         yield from (
@@ -219,12 +222,21 @@ def _is_apart(agent: AgentSpec, options: ComposeOptions) -> bool:
     return options.isolate and agent.role != GREEN and agent.kind == "image"
 
 
-def _a2a_scenario(scenario: Scenario) -> dict[str, JsonValue]:
-    """Form A: where the client finds the agents, their ids, and the config as it stands."""
-    green: dict[str, JsonValue] = _place(scenario.green)
-    green |= {key: getattr(scenario.green, key) for key in _CLIENT_KEYS if getattr(scenario.green, key) is not None}
-    participants: list[JsonValue] = [{"role": agent.role, **_place(agent)} for agent in scenario.participants]
-    return {"green_agent": green, "participants": participants, "config": scenario.config}
+def _a2a_scenario(scenario: Scenario, client: Client) -> dict[str, JsonValue]:
+    """Form A: where the client finds the agents, their ids, and the config; how to speak to a purple, each client in its way."""
+    ours = client == "assay"
+    participants: list[JsonValue] = [
+        {"role": agent.role, **_place(agent), **(_spoken_to(agent) if ours else {})} for agent in scenario.participants
+    ]
+    return {
+        "green_agent": _place(scenario.green) | _spoken_to(scenario.green),
+        "participants": participants,
+        "config": scenario.config if ours else scenario.asked_config(),
+    }
+
+
+def _spoken_to(agent: AgentSpec) -> dict[str, JsonValue]:
+    return {key: getattr(agent, key) for key in _CLIENT_KEYS if getattr(agent, key) is not None}
 
 
 def _place(agent: AgentSpec) -> dict[str, JsonValue]:
