@@ -109,12 +109,14 @@ def holds_literal_secret(name: str, template: str) -> bool:
     By the variable's name or by the shape of a key. The default of a reference counts as a literal.
     """
     found = parts_of(template)
+    named = [part for part in found if isinstance(part, Reference)]
     texts = [part if isinstance(part, str) else part.default or part.hint for part in found]
     if any(MASK in redact(text) for text in texts):
         return True
-    if any(isinstance(part, Reference) and part.default is None for part in found):
-        return False
-    return SECRET_NAME.search(name) is not None and any(text not in HARMLESS_VALUES for text in texts)
+    secret = SECRET_NAME.search(name) is not None
+    if any((secret or SECRET_NAME.search(one.name)) and (one.default or "") not in HARMLESS_VALUES for one in named):
+        return True
+    return secret and not named and any(text not in HARMLESS_VALUES for text in texts)
 
 
 def without_literal_secrets(table: Mapping[str, str]) -> dict[str, str]:

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runner.environment import Reference, inherited, parts_of, read_env_file, resolve, without_literal_secrets
+from services.runner.environment import (
+    Reference,
+    holds_literal_secret,
+    inherited,
+    parts_of,
+    read_env_file,
+    resolve,
+    without_literal_secrets,
+)
 from services.runner.failures import ScenarioError
 
 
@@ -80,6 +88,21 @@ def test_a_value_falls_into_texts_and_references() -> None:
 @given(st.text())
 def test_a_text_whose_dollars_are_doubled_comes_through_unchanged(text: str) -> None:
     assert resolve(text.replace("$", "$$"), {}) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "template", "holds"),
+    [
+        ("PLACE", "${OPENAI_API_KEY:-hunter2}", True),
+        ("API_KEY", "${A}${B:-hunter2}", True),
+        ("API_KEY", "${A:-EMPTY}", False),
+        ("API_KEY", "Bearer ${A}", False),
+        ("API_KEY", "${A:?set it}", False),
+        ("PLACE", "${PORT:-8000}", False),
+    ],
+)
+def test_a_default_is_a_literal_where_a_secret_belongs(name: str, template: str, *, holds: bool) -> None:
+    assert holds_literal_secret(name, template) is holds
 
 
 def test_what_is_stored_of_a_table_holds_no_literal_secret() -> None:
