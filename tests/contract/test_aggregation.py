@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -213,6 +214,29 @@ def test_one_unknown_price_makes_the_bill_unknown_and_no_call_costs_nothing() ->
 
     assert judge_summary([judged])["cost_usd"] is None
     assert judge_summary([row(OPTIONS[0], score=1.0)])["cost_usd"] == 0
+
+
+@pytest.mark.parametrize("section_mean", ["tasks", "datasets"])
+def test_without_estimates_every_other_number_is_the_same(section_mean: str) -> None:
+    trials = [
+        replace(trial, stratum=f"kind {n % 2}") for n, trial in enumerate(planned("a", Section.CODE, tasks=6, trials=2))
+    ]
+    plan = plan_of(*trials).model_copy(update={"section_mean": section_mean, "num_trials": 2})
+    rows = [row(trial, score=n % 3 / 2) for n, trial in enumerate(trials)]
+
+    whole = aggregate(plan, rows, metadata={}).model_dump()
+    quick = aggregate(plan, rows, metadata={}, estimates=False).model_dump()
+
+    (data_set,) = whole["dataset_scores"].values()
+    assert data_set["measures"] is not None
+    assert set(data_set["by_stratum"]) == {"kind 0", "kind 1"}
+    code = Section.CODE
+    scores = [whole["overall_score"], whole["sections"][0], whole["section_scores"][code], data_set]
+    for score in scores:
+        assert score["interval_low"] < score["interval_high"]
+        score.update(interval_low=None, interval_high=None)
+    data_set.update(measures=None, by_stratum={})
+    assert quick == whole
 
 
 def test_the_config_summary_counts_by_data_set_task_type_and_section() -> None:

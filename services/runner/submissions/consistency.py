@@ -16,7 +16,7 @@ from services.contract.aggregation import aggregate
 from services.contract.assessment import Plan, PlannedTrial
 from services.contract.plan_record import PlanRecord
 from services.contract.results import AssessmentResult, DatasetScore, OverallScore, SectionScore
-from services.runner.submissions.whole import SHARDS_MISSING, whole_faults, whole_plan
+from services.runner.submissions.whole import SHARDS_MISSING, unnamed_faults, whole_faults, whole_plan
 
 LARGEST: Final = 1_000_000
 """Trials of a plan, as green bounds them; as many shards are more than anybody has."""
@@ -58,13 +58,15 @@ def _plan_faults(result: AssessmentResult, record: PlanRecord) -> Iterator[str]:
             f"its plan holds {len(record.trials)} trials, shard {record.shard_index} of {record.num_shards} has {dealt}:"
             " an artifact of a resumed request is no whole result; take the results file that the runner wrote"
         )
+    if _is_partial(result, record):
+        yield from unnamed_faults(record, record.trials)
     yield from list(_trial_faults(record)) or whole_faults(record, record.trials)
 
 
 def _is_possible(record: PlanRecord) -> bool:
     counts = (record.num_trials, record.num_shards, record.num_tasks * record.num_trials)
     tasks = (record.num_tasks, *(benchmark.tasks for benchmark in record.benchmarks))
-    return min(counts[:2]) >= 1 and min(tasks) >= 0 and max(counts) <= LARGEST
+    return min((*counts[:2], *record.k)) >= 1 and min(tasks) >= 0 and max(counts) <= LARGEST
 
 
 def _is_partial(result: AssessmentResult, record: PlanRecord) -> bool:

@@ -6,6 +6,7 @@ Nothing of the shards' own numbers is used: plan and rows are put together and c
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -20,7 +21,7 @@ from services.runner.journal import RunRecord
 from services.runner.report.results_file import SHARD_KEYS
 from services.runner.report.view import Banner, labels
 from services.runner.submissions.shards import MergeError, Object, ShardFile
-from services.runner.submissions.whole import SHARDS, SHARDS_MISSING, whole_faults, whole_plan
+from services.runner.submissions.whole import SHARDS, SHARDS_MISSING, unnamed_faults, whole_faults, whole_plan
 
 NUMBERS_TOLD: Final = 20
 """Of missing shards, in a sentence."""
@@ -114,8 +115,10 @@ def _other_assessments(shards: Sequence[ShardFile]) -> Iterator[str]:
             f"{other.source}: plan {other.record.digest}, {first.source} has {first.record.digest}" for other in others
         )
         return
+    head, config = _head(first.record), _config(first)
     for other in shards[1:]:
-        yield from _other_plan_or_config(first, other)
+        yield from _different(other, "plan.", _head(other.record), first, head)
+        yield from _different(other, "config ", _config(other), first, config)
     for what, read in _IDENTITIES.items():
         for other, here, before, there in _against_first(shards, read):
             if here != there:
@@ -140,14 +143,12 @@ def _against_first(
         yield shard, found, *known[0]
 
 
-def _other_plan_or_config(first: ShardFile, other: ShardFile) -> Iterator[str]:
-    heads = (_head(first.record), _head(other.record))
-    for name in sorted(name for name in heads[0] if heads[0][name] != heads[1][name]):
-        yield f"{other.source}: plan.{name} is {heads[1][name]!r}, {first.source} has {heads[0][name]!r}"
-    configs = (_config(first), _config(other))
-    for key in sorted(configs[0].keys() | configs[1].keys()):
-        if (here := configs[1].get(key)) != (there := configs[0].get(key)):
-            yield f"{other.source}: config {key} is {here!r}, {first.source} has {there!r}"
+def _different(
+    other: ShardFile, what: str, told: Mapping[str, JsonValue], first: ShardFile, known: Mapping[str, JsonValue]
+) -> Iterator[str]:
+    for name in sorted(told.keys() | known.keys()):
+        if (here := told.get(name)) != (there := known.get(name)):
+            yield f"{other.source}: {what}{name} is {here!r}, {first.source} has {there!r}"
 
 
 def _head(record: PlanRecord) -> Mapping[str, JsonValue]:
@@ -243,7 +244,8 @@ def _gaps(shards: Sequence[ShardFile], *, partial: bool) -> Iterator[str]:
         yield f"{sources}: shard {numbers} of {record.num_shards} is missing; --partial merges what is there"
         return
     union = sorted((trial for shard in shards for trial in shard.record.trials), key=lambda trial: trial.position)
-    yield from (f"{sources}: {fault}" for fault in whole_faults(record, union))
+    faults = [*whole_faults(record, union), *unnamed_faults(record, union)]
+    yield from (f"{sources}: {fault}" for fault in faults)
 
 
 def _facts(shards: Sequence[ShardFile], computed: Mapping[str, JsonValue], missing: Sequence[int]) -> Object:
@@ -265,7 +267,7 @@ def _facts(shards: Sequence[ShardFile], computed: Mapping[str, JsonValue], missi
         "started_at": min(starts, default=None),
         "duration_s": sum(_number(shard.facts.get("duration_s")) or 0.0 for shard in shards),
         "rescored": sum(n for shard in shards if isinstance(n := shard.facts.get("rescored"), int)),
-        "models": [model for place, model in enumerate(models) if model not in models[:place]],
+        "models": list({json.dumps(model, sort_keys=True): model for model in models}.values()),
         "provenance": _provenance(shards),
         SHARDS: [_told(shard) for shard in shards],
         SHARDS_MISSING: list[JsonValue](missing),

@@ -14,6 +14,9 @@ from services.contract.plan_record import PlanRecord
 SHARDS: Final = "shards"
 SHARDS_MISSING: Final = "shards_missing"
 """Facts of a merged result: what it was made of, and the numbers of the shards that were not there."""
+FREELY_UNNAMED: Final = 10_000
+UNNAMED_EACH: Final = 100
+"""Trials without a name that a plan may have in any case, and more for each that has one."""
 NOT_KNOWN: Final = "(missing shard)"
 """Task type of the trials that only a missing shard could name."""
 
@@ -30,6 +33,13 @@ def whole_plan(record: PlanRecord, trials: Sequence[PlannedTrial], config: Mappi
     ]
     update = {"shard_index": 0, "num_shards": 1, "trials": (*trials, *nameless)}
     return record.plan(config).model_copy(update=update)
+
+
+def unnamed_faults(record: PlanRecord, trials: Sequence[PlannedTrial]) -> Iterator[str]:
+    """A small file must not claim a huge plan, of which each trial would be made up here."""
+    planned = record.num_tasks * record.num_trials
+    if planned > FREELY_UNNAMED + UNNAMED_EACH * len(trials):
+        yield f"only {len(trials)} of the {planned} trials of the plan are there, too few to say anything of it"
 
 
 def whole_faults(record: PlanRecord, trials: Sequence[PlannedTrial]) -> Iterator[str]:

@@ -1,7 +1,4 @@
 import json
-import math
-import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,8 @@ from services.runner.leaderboard.board import Board, Table, build_board
 from services.runner.leaderboard.entries import Entry, OldEntry
 from services.runner.leaderboard.reading import Found, read_folders
 from services.runner.leaderboard.shown import title_of
+from services.runner.submissions.merging import merge
+from services.runner.submissions.shards import read_shards
 from tests.runner.leaderboard.files import (
     BOTH,
     CODE,
@@ -243,114 +242,39 @@ def test_shards_of_one_file_are_one_entry_and_a_lost_shard_stays_visible(tmp_pat
     assert (surplus.overall.score, surplus.overall.complete) == (100.0, True)
 
 
-def changed(result: dict[str, Any], *path: str | int, value: object) -> dict[str, Any]:
-    copy = json.loads(json.dumps(result))
-    place = copy
-    for step in path[:-1]:
-        place = place[step]
-    place[path[-1]] = value
-    return document_of(copy)
+def test_shards_of_one_file_are_shown_as_assay_merge_makes_them(tmp_path: Path) -> None:
+    plan = plan_of(BOTH, tasks=4, trials=2, weights={Section.CODE: 0.7, Section.KNOWLEDGE_RETRIEVAL: 0.2})
+    told = {trial.key: number % 7 / 6 for number, trial in enumerate(plan.trials)}
+    parts = [result_of(shard(plan, index, 3), told, run_id=f"run-{index}") for index in (2, 0, 1)]
+    together = document_of(*parts)
+    (path,) = write(tmp_path / "shards", together=together).iterdir()
+    whole = merge(read_shards([path]))
+
+    found = read(tmp_path, merged=whole.document)
+
+    shards, merged = sorted(found.entries, key=lambda entry: entry.file, reverse=True)
+    told_overall, unsharded = shards.overall, result_of(plan, told)["overall_score"]
+    assert {name: getattr(told_overall, name) for name in ("score", "lower", "interval_low", "interval_high")} == {
+        name: unsharded[name] for name in ("score", "lower", "interval_low", "interval_high")
+    }
+    assert unsharded["interval_low"] < unsharded["interval_high"]
+    assert (shards.overall, shards.sections) == (merged.overall, merged.sections)
+    assert board(found).notes == ("shards/together.json: the same run as merged.json, counted once",)
 
 
-RESULT = result_of(PLAN, ended(2, 0.3))
+def test_a_partial_merge_stands_at_its_lower_bound_and_names_what_it_lacks(tmp_path: Path) -> None:
+    (path,) = write(tmp_path / "s", two=document_of(*(result_of(shard(PLAN, n, 3)) for n in (0, 2)))).iterdir()
+    partial = merge(read_shards([path]), partial=True).document
+    better = json.loads(json.dumps(partial))
+    better["results"][0]["overall_score"]["lower"] = 100.0
 
+    found = read(tmp_path / "board", partial=partial, better=better)
 
-@pytest.mark.parametrize(
-    ("path", "value", "reason"),
-    [
-        (("overall_score", "score"), 99.0, "contradicts itself: overall_score.score is 99.0, its rows give 70.0"),
-        (("overall_score", "lower"), 69.0, "overall_score.lower is 69.0, its rows give 70.0"),
-        (("sections", 0, "score"), 99.0, "sections[0].score is 99.0, its rows give 70.0"),
-        (("section_scores", "code", "score"), 90.0, "section_scores.code.score is 90.0, its rows give 70.0"),
-        (("section_scores", "code", "interval_low"), 0.5, "section_scores.code is not what `sections` says"),
-        (("sections", 0, "score_sum"), 5.0, "sections[0].score_sum is 5.0, its rows give 3.5"),
-        (("results", 0, "score"), 1.0, "overall_score.score is 70.0, its rows give 77.0"),
-        (("results", 0, "outcome"), "infra_error", "broken: results.0: Value error"),
-        (("results", 0, "task_id"), "easier", "row 'humaneval|easier|0' is not in its plan"),
-        (("sections", 0, "counted"), 6, "sections[0].counted is 6, its rows give 5"),
-        (("evaluation_metadata", "plan_digest"), "sha256:other", "plan_digest is 'sha256:other', its plan says 'sha256:"),
-        (("evaluation_metadata", "plan", "seed"), 1, "the trials give plan sha256:"),
-        (("evaluation_metadata", "plan", "trials"), [], "its plan holds 0 trials, shard 0 of 1 has 10"),
-        (("evaluation_metadata", "plan", "benchmarks"), 3, "broken: evaluation_metadata.plan.benchmarks: "),
-        (("schema_version",), "3.0", "schema_version 3.0 is newer than this `assay` reads"),
-        (("schema_version",), "2.1", "written before results kept their plan"),
-        (("schema_version",), "old", "schema_version 'old' is none of ours"),
-        (("sections",), None, "broken: sections: Input should be a valid list"),
-    ],
-)  # fmt: skip
-def test_a_result_that_says_two_things_is_left_out_aloud(
-    tmp_path: Path, path: tuple[str | int, ...], value: object, reason: str
-) -> None:
-    found = read(tmp_path, one=changed(RESULT, *path, value=value), other=document_of(RESULT))
-
-    assert len(found.entries) == 1
-    assert [skipped.file for skipped in found.skipped] == ["one.json"]
-    assert reason in reasons(found)[0]
-
-
-def edited(edit: Callable[[dict[str, Any]], object], result: dict[str, Any] = RESULT) -> dict[str, Any]:
-    copy = json.loads(json.dumps(result))
-    edit(copy)
-    return document_of(copy, agent="edited")
-
-
-def plan_in(result: dict[str, Any]) -> Any:
-    return result["evaluation_metadata"]["plan"]
-
-
-def praised(result: dict[str, Any]) -> None:
-    """All numbers but those of the rows."""
-    for score in (*result["sections"], *filter(None, result["section_scores"].values())):
-        score.update(score=99.0, lower=99.0, upper=99.0)
-    result["overall_score"].update(score=99.0, lower=99.0, upper=99.0)
-
-
-def weighed(result: dict[str, Any]) -> None:
-    for score in (*result["sections"], *filter(None, result["section_scores"].values())):
-        score["weight"] = float(score["section"] == "math")
-    result["overall_score"].update(score=80.0, lower=80.0, upper=80.0)
-
-
-@pytest.mark.parametrize(
-    ("edit", "reason"),
-    [
-        (praised, "overall_score.score is 99.0, its rows give 64.0"),
-        (weighed, "overall_score.score is 80.0, its rows give 64.0"),
-        (lambda r: r["overall_score"].update(upper=math.nan), "overall_score.upper is nan"),
-        (lambda r: r["overall_score"].update(interval_low=-math.inf), "overall_score: 95 % interval -inf"),
-        (lambda r: r["evaluation_metadata"]["outcomes"].update(scored=99), "outcomes.scored is 99, its rows give 10"),
-        (lambda r: r["evaluation_metadata"].update(num_successful=99), "num_successful is 99, its rows give 6"),
-        (lambda r: r["results"][0].update(section="math"), "is of math/humaneval, planned as code/humaneval"),
-        (lambda r: r["dataset_scores"]["imobench"].update(score=99.0), "dataset_scores.imobench.score is 99.0"),
-        (
-            lambda r: r["evaluation_metadata"]["plan"].update(num_tasks=1),
-            "its plan holds 10 trials, shard 0 of 1 has 1",
-        ),
-        (lambda r: plan_in(r)["benchmarks"][0].update(tasks=6), "benchmarks have 11 trials, the plan itself 10"),
-        (
-            lambda r: plan_in(r)["benchmarks"][0].update(tasks=-1),
-            "a plan of 10 tasks, 1 trials each, in 1 shards cannot",
-        ),
-        (lambda r: plan_in(r)["benchmarks"].append(plan_in(r)["benchmarks"][0]), "its plan holds a data set twice"),
-        (lambda r: plan_in(r)["trials"].__setitem__(1, plan_in(r)["trials"][0]), "its plan holds trial"),
-        (lambda r: plan_in(r)["section_weights"][0].update(weight=-1.0), "weighs a section with less than nothing"),
-        (lambda r: r["evaluation_metadata"].update(num_tasks=9), "num_tasks is 9, its rows give 10"),
-        (lambda r: r["sections"].append(r["sections"][0]), "sections is [{"),
-        (
-            lambda r: r["dataset_scores"]["imobench"].update(interval_high=101.0),
-            "dataset_scores.imobench: 95 % interval",
-        ),
-        (lambda r: r["dataset_scores"].update(more=r["dataset_scores"]["imobench"]), "dataset_scores.more is {"),
-        (lambda r: r["evaluation_metadata"].update(results_streamed_only=True), "holds no rows, they were streamed"),
-    ],
-)
-def test_numbers_that_do_not_follow_from_the_rows_are_not_ranked(
-    tmp_path: Path, edit: Callable[[dict[str, Any]], object], reason: str
-) -> None:
-    found = read(tmp_path, one=edited(edit, result_of(PLAN, ended(4, 0.4))))
-
-    assert found.entries == []
-    assert reason in reasons(found)[0]
+    (entry,) = found.entries
+    assert entry.overall.lower == pytest.approx(70.0)
+    assert (entry.overall.counted, entry.overall.planned) == (7, 10)
+    assert entry.marks == ("incomplete", "2 of 3 shards")
+    assert reasons(found) == ["contradicts itself: overall_score.lower is 100.0, its rows give 70.0"]
 
 
 def test_a_plan_that_calls_its_data_sets_otherwise_stands_apart(tmp_path: Path) -> None:
@@ -366,34 +290,6 @@ def test_a_plan_that_calls_its_data_sets_otherwise_stands_apart(tmp_path: Path) 
     assert shown.notes == (
         "a.json | b.json: the same plan with other data sets, tasks or trials; they stand in tables of their own",
     )
-
-
-def test_shards_that_all_hold_the_easy_tasks_are_left_out_aloud(tmp_path: Path) -> None:
-    first = shard(PLAN, 0, 4)
-    easy = [trial for trial in PLAN.trials if trial.benchmark == "humaneval"]
-    many = [
-        PLAN.model_copy(
-            update={
-                "trials": tuple(replace(trial, task_id=f"{trial.task_id} {index}") for trial in easy),
-                "shard_index": index,
-                "num_shards": 4,
-            }
-        )
-        for index in range(2)
-    ]
-
-    found = read(
-        tmp_path,
-        same=document_of(result_of(first), result_of(first.model_copy(update={"shard_index": 1}))),
-        stuffed=document_of(*map(result_of, many)),
-    )
-
-    assert found.entries == []
-    assert [re.split(": an artifact|; ", reason)[0] for reason in reasons(found)] == [
-        "its shards cannot be added up: results[1]: trial 'humaneval|humaneval-0|0' is in results[0] already",
-        "contradicts itself: its plan holds 5 trials, shard 0 of 4 has 3",
-        "contradicts itself: its plan holds 5 trials, shard 1 of 4 has 3",
-    ]
 
 
 def test_who_copies_the_id_of_a_run_does_not_take_it_off_the_board(tmp_path: Path) -> None:
@@ -416,20 +312,6 @@ def test_the_title_is_what_most_files_call_the_suite(tmp_path: Path) -> None:
     found = read(tmp_path, **{f"f{n}": document_of(result_of(plan, run_id=str(n))) for n, plan in enumerate(named)})
 
     assert title_of(board(found).tables[0]).startswith("finance: 10 tasks, seed 7")
-
-
-def test_shards_that_do_not_belong_together_are_left_out_aloud(tmp_path: Path) -> None:
-    one, two = (result_of(shard(PLAN, index, 2)) for index in range(2))
-    heavier = json.loads(json.dumps(two))
-    heavier["evaluation_metadata"]["plan"]["section_weights"][0]["weight"] = 0.9
-
-    found = read(tmp_path, twice=document_of(one, one, two), weights=document_of(one, heavier))
-
-    assert found.entries == []
-    assert [re.split("; |$", reason)[0][:70] for reason in reasons(found)] == [
-        "its shards cannot be added up: results[1]: shard 0 is in results[0] already"[:70],
-        "its shards cannot be added up: results[1]: plan.section_weights is [{'se"[:70],
-    ]
 
 
 def test_files_that_are_no_results_are_named_with_the_reason_and_companions_are_not(tmp_path: Path) -> None:

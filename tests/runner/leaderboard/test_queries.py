@@ -10,6 +10,7 @@ from services.runner.failures import ScenarioError
 from services.runner.leaderboard.database import Answer, results_of
 from services.runner.leaderboard.grid import Value
 from services.runner.leaderboard.queries import Query, shipped
+from services.runner.leaderboard.reading import read_folders
 from tests.runner.leaderboard.files import (
     BOTH,
     CODE,
@@ -115,6 +116,18 @@ def test_overall_says_what_was_asked_over_every_shard_and_what_it_leaves_open(fo
     assert {row[0]: row[1:8] for row in rows} == OVERALL
     lowest = [row[2] for row in rows]
     assert lowest == sorted(lowest, key=lambda lower: -float(lower or 0))
+
+
+def test_the_ranking_says_the_same_of_every_file(tmp_path: Path) -> None:
+    overall = {entry.id: entry.overall for entry in read_folders([ours(tmp_path)]).entries}
+
+    assert {
+        name: (
+            None if told.score is None else round(told.score, 1), round(told.lower, 1), round(told.upper, 1),
+            round(told.coverage, 4), told.counted, told.planned, told.complete,
+        )
+        for name, told in overall.items()
+    } == OVERALL  # fmt: skip
 
 
 def test_sections_add_up_over_shards(found: dict[str, Answer]) -> None:

@@ -145,6 +145,15 @@ def _rows(content: Document) -> list[TaskResult]:
     return [TaskResult.model_validate(row) for row in content["results"][0]["results"]]
 
 
+def test_what_one_shard_warns_of_qualifies_the_whole(tmp_path: Path) -> None:
+    first, second = shards(2)
+    facts_of(first)["selected_on_scoring_tests"], facts_of(second)["selected_on_scoring_tests"] = False, True
+
+    facts = merged(tmp_path, first, second).result.evaluation_metadata
+
+    assert facts["selected_on_scoring_tests"] is True
+
+
 def test_a_surplus_shard_that_is_missing_leaves_nothing_out(tmp_path: Path) -> None:
     there = shards(10, tasks=4)[:8]
 
