@@ -9,21 +9,27 @@ import asyncio
 import selectors
 import time
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+
+
+_MOMENT_S: Final = 0.005
 
 
 class _Skipping(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.skipped_s = 0.0
+        self._talking = False
+        """Something was read since the last wait, so an answer may be under way."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= 0:
             return super().select(timeout)
-        # What was written to a loopback socket can be read at once.
-        ready = super().select(0)
+        # What was written to a loopback socket can be read at once, but for moments in which the kernel is busy.
+        ready = super().select(_MOMENT_S if self._talking else 0)
+        self._talking = bool(ready)
         if not ready:
             self.skipped_s += timeout
         return ready
