@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -54,6 +54,18 @@ def gather(scenario: Scenario, agents: Agents, variables: Mapping[str, str]) -> 
         "git": _git(),
         "host": _host(),
     }
+
+
+def moved_images(before: Mapping[str, JsonValue], now: Mapping[str, JsonValue], roles: Iterable[str]) -> list[str]:
+    """Agents whose image is another one than in an earlier execution, in words: a tag may have been moved meanwhile."""
+    earlier, later = (_digests(found) for found in (before, now))
+    both = [role for role in roles if role in earlier and role in later]
+    return [f"{role} was {earlier[role]}, is {later[role]}" for role in both if earlier[role] != later[role]]
+
+
+def _digests(provenance: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    found = provenance.get("image_digests")
+    return found if isinstance(found, dict) else {}
 
 
 def _model(spec: AgentSpec, variables: Mapping[str, str]) -> dict[str, JsonValue]:

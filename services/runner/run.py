@@ -36,7 +36,7 @@ from services.runner.locks import run_lock
 from services.runner.participants import Agents, StartOptions, guarded, start_agents, variables_for
 from services.runner.participants.logs import Echo
 from services.runner.progress import Listener
-from services.runner.provenance import gather
+from services.runner.provenance import gather, moved_images
 from services.runner.report import Report, write_report
 from services.runner.scenario import GREEN, Scenario
 
@@ -144,13 +144,21 @@ async def resume_run(reference: str, options: RunOptions, *, agents_now: Scenari
             client = await stack.enter_async_context(client_of(scenario, agents))
             request: Json = {"participants": dict(agents.participant_urls), "config": safe.asked_config()}
             plan, fitness = await _planned(client, request, scenario, agents, options)
+            provenance = _provenance(scenario, agents, variables, options) | {KEY: fitness}
             _check_plan(run, plan)
-            await asyncio.to_thread(
-                journal.reopen, run.id, _provenance(scenario, agents, variables, options) | {KEY: fitness}
-            )
+            _check_images(run, provenance)
+            await asyncio.to_thread(journal.reopen, run.id, provenance)
             again = run.model_copy(update={"request": request})
             error = await _execute(again, client=client, agents=agents, journal=journal, options=options, stop=stop)
         return await conclude(journal, run.id, options, error)
+
+
+def _check_images(run: RunRecord, provenance: Json) -> None:
+    roles = [agent.role for agent in Scenario.model_validate(run.scenario).participants]
+    if moved := moved_images(run.provenance, provenance, roles):
+        raise PlanChangedError(
+            f"run {run.id}: {'; '.join(moved)}. One run holds one agent: name the image by its digest, or start a new run"
+        )
 
 
 def _stored_scenario(run: RunRecord) -> Scenario:

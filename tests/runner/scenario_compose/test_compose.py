@@ -239,6 +239,12 @@ def test_what_only_our_runner_heeds_is_refused_for_the_platforms_client() -> Non
     )
 
 
+def test_agents_of_ours_get_the_time_they_take_to_stop() -> None:
+    services = project(purple(image="assay-purple:1"), purple("other", image="org/agent")).compose.services
+
+    assert (services["purple_agent"].stop_grace_period, services["other"].stop_grace_period) == ("20s", None)
+
+
 @pytest.mark.parametrize(
     ("client", "table", "config"),
     [("assay", {"a2a_version": "0.3"}, {}), ("agentbeats", {}, {"purple_a2a_version": "0.3"})],

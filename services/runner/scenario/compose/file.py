@@ -58,6 +58,7 @@ class Service(_Part):
     working_dir: str | None = None
     healthcheck: Healthcheck | None = None
     depends_on: dict[str, Dependency] | None = None
+    stop_grace_period: str | None = None
     networks: dict[str, Attachment]
     cpus: float | None = None
     mem_limit: str | None = None

@@ -20,6 +20,8 @@ OUTPUT: Final = "output"
 A2A_SCENARIO: Final = "a2a-scenario.toml"
 _CARD: Final = ".well-known/agent-card.json"
 _HEALTHY: Final = Dependency()
+_STOP_GRACE: Final = "20s"
+"""Ours finish in 15 s what they can; the engine's own patience is 10 s."""
 _TOKEN_FLAG: Final = "--auth-token-env"  # noqa: S105 - a flag
 _EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - in a network of the project
 _APART: Final = f"{GREEN_SERVICE}.{AGENT_NETWORK}"
@@ -82,6 +84,7 @@ def _agent(
         healthcheck=_healthcheck(host or "localhost", spec.start_timeout),
         depends_on=depends_on or None,
         networks=networks,
+        stop_grace_period=_STOP_GRACE if is_ours(image) else None,
         cpus=None if limits is None else limits.cpus,
         mem_limit=None if limits is None else limits.memory,
         pids_limit=None if limits is None else limits.pids,
