@@ -9,12 +9,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from services.runner.scenario import REFERENCE, AgentSpec
-from services.runner.scenario.agents import EGRESS
+from services.runner.scenario.agents import ADDRESS_NAMES, EGRESS, EGRESS_PORT, ENGINE, ENGINE_PORT
 
-ENGINE: Final = "inference"
-ENGINE_PORT: Final = 8000
-EGRESS_PORT: Final = 3128
-_ADDRESSES: Final = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
 _ELSEWHERE: Final = {"LLM_ENDPOINT_FILE": "", "SGLANG_API_BASES": ""}
 """The scenario is explicit: lists of other servers in the environment have no say."""
 
@@ -42,7 +38,7 @@ class Road:
 
 def told(address: str) -> dict[str, str]:
     """The names by which agents are told their model (interop specification 9)."""
-    return {**dict.fromkeys(_ADDRESSES, address), **_ELSEWHERE}
+    return {**dict.fromkeys(ADDRESS_NAMES, address), **_ELSEWHERE}
 
 
 def told_reference(address: str) -> dict[str, str]:
@@ -76,7 +72,7 @@ def road_faults(spec: AgentSpec) -> list[str]:
             f"{spec.role}: model_endpoint {spec.model_endpoint} means the container itself inside a container: give an"
             " address that containers reach"
         )
-    fixed = [name for name in (*_ADDRESSES, "HTTPS_PROXY", "https_proxy") if name in (spec.env or {})]
+    fixed = [name for name in (*ADDRESS_NAMES, "HTTPS_PROXY", "https_proxy") if name in (spec.env or {})]
     if fixed:
         faults.append(
             f"{spec.role}: env {', '.join(fixed)}: with --isolate the model's address is given as model_endpoint, and"

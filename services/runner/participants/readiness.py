@@ -14,10 +14,9 @@ from services.runner.failures import ScenarioError
 from services.runner.participants.model_roads import road_faults
 from services.runner.participants.process import resolved_table
 from services.runner.scenario import GREEN, AgentSpec, Scenario
-from services.runner.scenario.agents import is_ours
+from services.runner.scenario.agents import is_ours, with_token
 
 GREEN_TOKEN: Final = "ASSAY_GREEN_TOKEN"  # noqa: S105 - the name of a variable
-_FLAG: Final = "--auth-token-env"
 
 
 def start_faults(scenario: Scenario, variables: Mapping[str, str], *, isolate: bool) -> list[str]:
@@ -59,10 +58,7 @@ def guarded(scenario: Scenario) -> Scenario:
 
 def _asking_for_token(agent: AgentSpec, name: str) -> AgentSpec:
     words = shlex.split(agent.cmd or "")
-    if _FLAG in (*words, *agent.args) or not _is_ours(agent, words):
-        return agent
-    name = agent.token_env or name
-    return agent.model_copy(update={"token_env": name, "args": (*agent.args, _FLAG, name)})
+    return with_token(agent, agent.token_env or name, words) if _is_ours(agent, words) else agent
 
 
 def tokens_of(scenario: Scenario, variables: Mapping[str, str]) -> dict[str, str]:

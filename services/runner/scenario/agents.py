@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -38,6 +39,13 @@ IMAGE: Final = re.compile(
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
 )
 LONGEST_IMAGE: Final = 255
+ENGINE: Final = "inference"
+"""Name of the reference engine on the networks of containers."""
+ENGINE_PORT: Final = 8000
+EGRESS_PORT: Final = 3128
+ADDRESS_NAMES: Final = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
+"""Variables that tell an agent where its model is (interop specification 9)."""
+_TOKEN_FLAG: Final = "--auth-token-env"  # noqa: S105 - a flag
 _OURS: Final = frozenset({"assay-green", "assay-purple", "assay-inference", "assay-sandbox", "assay-runner"})
 Kind = Literal["command", "image", "endpoint", "id"]
 
@@ -220,3 +228,10 @@ def check_url(value: str) -> None:
         raise ValueError("expected an http or https URL without user info")
     if parts.port == 0:
         raise ValueError("port 0 is no address")
+
+
+def with_token(agent: AgentSpec, name: str, words: Sequence[str] = ()) -> AgentSpec:
+    """An agent of ours that asks for the bearer token in variable `name`, unless its `words` or `args` say that already."""
+    if any(word.partition("=")[0] == _TOKEN_FLAG for word in (*words, *agent.args)):
+        return agent
+    return agent.model_copy(update={"token_env": name, "args": (*agent.args, _TOKEN_FLAG, name)})

@@ -34,6 +34,7 @@ def test_our_own_green_gets_a_token_for_the_run_by_its_flag(green: dict[str, obj
         {"cmd": "python their_green.py", "endpoint": "http://127.0.0.1:9009"},
         {"image": "org/green"},
         {"image": "assay-green", "args": ["--auth-token-env", "MINE"]},
+        {"image": "assay-green", "args": ["--auth-token-env=MINE"]},
     ],
 )
 def test_other_greens_and_those_with_a_token_keep_what_they_have(green: dict[str, object]) -> None:

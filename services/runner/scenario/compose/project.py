@@ -15,11 +15,10 @@ from pydantic import JsonValue
 
 from services.runner.environment import references
 from services.runner.failures import ScenarioError
-from services.runner.scenario.agents import GREEN, REFERENCE, AgentSpec, is_ours
+from services.runner.scenario.agents import ENGINE, GREEN, REFERENCE, AgentSpec, is_ours
 from services.runner.scenario.compose.file import Attachment, ComposeFile, Network, Service
 from services.runner.scenario.compose.roads import (
     EGRESS_NETWORK,
-    ENGINE,
     Road,
     engine,
     is_here,

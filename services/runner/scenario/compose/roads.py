@@ -8,16 +8,21 @@ from urllib.parse import urlsplit
 
 from services.runner.environment import references, resolve
 from services.runner.failures import ScenarioError
-from services.runner.scenario.agents import EGRESS, REFERENCE, AgentSpec, check_url
+from services.runner.scenario.agents import (
+    ADDRESS_NAMES,
+    EGRESS,
+    EGRESS_PORT,
+    ENGINE,
+    ENGINE_PORT,
+    REFERENCE,
+    AgentSpec,
+    check_url,
+)
 from services.runner.scenario.compose.file import Attachment, Dependency, Healthcheck, Service, literal, value
 
-ENGINE: Final = "inference"
-ENGINE_PORT: Final = 8000
-EGRESS_PORT: Final = 3128
 _HEALTH_PORT: Final = 3129
 EGRESS_NETWORK: Final = "egress-network"
 PROXY_NAMES: Final = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
-ADDRESS_NAMES: Final = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
 
 
 def our_image(name: str) -> str:

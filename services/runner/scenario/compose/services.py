@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from services.runner.scenario.agents import GREEN, AgentSpec, is_ours
+from services.runner.scenario.agents import GREEN, AgentSpec, is_ours, with_token
 from services.runner.scenario.compose.file import Attachment, Dependency, Healthcheck, Service, literal, needed
 from services.runner.scenario.compose.roads import Road, environment_of, our_image
 
@@ -22,7 +22,6 @@ _CARD: Final = ".well-known/agent-card.json"
 _HEALTHY: Final = Dependency()
 _STOP_GRACE: Final = "20s"
 """Ours finish in 15 s what they can; the engine's own patience is 10 s."""
-_TOKEN_FLAG: Final = "--auth-token-env"  # noqa: S105 - a flag
 _EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - in a network of the project
 _APART: Final = f"{GREEN_SERVICE}.{AGENT_NETWORK}"
 """Name of green that exists on the client's network only, so that green listens on no network it shares with a participant."""
@@ -53,13 +52,9 @@ def green_service(spec: AgentSpec, road: Road, networks: dict[str, Attachment], 
 
 def _guarded(green: AgentSpec) -> AgentSpec:
     """Green of ours asks for its token only when it is told to."""
-    if green.token_env is None or not is_ours(green.image or "") or any(map(_is_token_flag, green.args)):
+    if green.token_env is None or not is_ours(green.image or ""):
         return green
-    return green.model_copy(update={"args": (*green.args, _TOKEN_FLAG, green.token_env)})
-
-
-def _is_token_flag(argument: str) -> bool:
-    return argument.partition("=")[0] == _TOKEN_FLAG
+    return with_token(green, green.token_env)
 
 
 def _agent(
